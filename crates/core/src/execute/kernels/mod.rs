@@ -1,0 +1,2 @@
+//! The loops. The only place where elements are read and written through pointers.
+

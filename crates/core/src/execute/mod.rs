@@ -1,0 +1,4 @@
+//! Execute: a plan and its leaf buffers become values.
+
+pub mod frame;
+pub mod kernels;

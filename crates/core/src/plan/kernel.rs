@@ -1,0 +1,240 @@
+//! What does the planner hand to the executor? Kernels over numbered buffers.
+
+use crate::{Array, DType, Fold, Generator, Index, Instr, Scan, Shape};
+use smallvec::SmallVec;
+
+/// Number of a buffer in a plan: an input, an output or a place in the arena.
+pub type BufferId = u32;
+
+/// Number of a block register in a fused kernel.
+pub type Reg = u16;
+
+/// Elements between neighbours along each axis.
+pub type Strides = SmallVec<[isize; 8]>;
+
+/// Lengths of a loop nest, outermost first.
+pub type Dims = SmallVec<[usize; 8]>;
+
+/// One launch: reads buffers, writes buffers, allocates nothing.
+pub enum Kernel {
+    /// A loop nest over a straight program.
+    Fused(Fused),
+    /// Matrix products.
+    Contract(Contract),
+    /// Elements by index.
+    Index(IndexKernel),
+    /// Running totals.
+    Scan(ScanKernel),
+    /// Pieces copied into a filled output.
+    Place(PlaceKernel),
+    /// Values from positions.
+    Generate(GenerateKernel),
+    /// A user's function over arrays.
+    Opaque(OpaqueKernel),
+}
+
+/// Where an operand's elements lie: `buffer[offset + Σ index[i] * strides[i]]`, in elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// Which buffer.
+    pub buffer: BufferId,
+    /// Its dtype.
+    pub dtype: DType,
+    /// First element.
+    pub offset: isize,
+    /// Shape of the operand.
+    pub dims: Dims,
+    /// Elements between neighbours; 0 repeats, negative runs backwards.
+    pub strides: Strides,
+}
+
+/// A scalar operand of a kernel: its value is bound at run time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ScalarSource {
+    /// Raw bits from the run's slot table.
+    Slot(u32),
+    /// Raw bits known to the plan.
+    Literal(u64),
+}
+
+/// A fused loop: for every index of `dims`, load, compute, store, fold.
+///
+/// `dims` is `[kept outer.., folded.., kept inner..]`: the first `outer` axes and the last `inner` axes are kept by the folds,
+/// those between are folded away. Without folds `outer == dims.len()`, `inner == 0`.
+pub struct Fused {
+    /// The iteration space.
+    pub dims: Dims,
+    /// How many leading axes the folds keep.
+    pub outer: usize,
+    /// How many trailing axes the folds keep.
+    pub inner: usize,
+    /// Tensor operands, each into a register of its own.
+    pub loads: Vec<Load>,
+    /// Scalar operands: registers that hold one value everywhere.
+    pub scalars: Vec<ScalarLoad>,
+    /// The program, in order. An output register is never one of the instruction's own arguments.
+    pub code: Vec<Inst>,
+    /// Registers written to memory.
+    pub stores: Vec<Store>,
+    /// Registers folded over the middle axes.
+    pub folds: Vec<FoldStore>,
+    /// Number of registers.
+    pub registers: Reg,
+}
+
+/// A tensor operand of a fused loop.
+pub struct Load {
+    /// Destination.
+    pub reg: Reg,
+    /// Source; its `dims` equal the kernel's `dims`.
+    pub from: Place,
+}
+
+/// A scalar operand of a fused loop.
+pub struct ScalarLoad {
+    /// Destination.
+    pub reg: Reg,
+    /// Its dtype.
+    pub dtype: DType,
+    /// Its value.
+    pub from: ScalarSource,
+}
+
+/// One instruction on registers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Inst {
+    /// What to compute.
+    pub instr: Instr,
+    /// Dtype of the arguments (for `Select`, of the branches).
+    pub of: DType,
+    /// Registers read; the first `instr.arity()` count.
+    pub args: [Reg; 3],
+    /// Register written.
+    pub out: Reg,
+}
+
+/// A register written to memory.
+pub struct Store {
+    /// Source.
+    pub reg: Reg,
+    /// Destination; its `dims` equal the kernel's `dims`.
+    pub to: Place,
+    /// Whether the destination's buffer is also read by this kernel (then at the very same indices).
+    pub in_place: bool,
+}
+
+/// A register folded over the middle axes, written densely: row-major over the kept axes (outer, then inner).
+pub struct FoldStore {
+    /// Source.
+    pub reg: Reg,
+    /// Dtype of the source.
+    pub dtype: DType,
+    /// How.
+    pub fold: Fold,
+    /// Destination, dense; dtype `fold.result(dtype)`.
+    pub to: BufferId,
+}
+
+impl Fold {
+    /// The dtype of the result for elements of dtype `of`.
+    pub const fn result(self, of: DType) -> DType {
+        match self {
+            Fold::ArgMax | Fold::ArgMin => DType::I64,
+            _ => of,
+        }
+    }
+}
+
+/// `out[b.., i, j] = Σ_l a[b.., i, l] * b[b.., l, j]`; `out` is dense.
+pub struct Contract {
+    /// `[batch.., m, k]`, any strides.
+    pub a: Place,
+    /// `[batch.., k, n]`, any strides.
+    pub b: Place,
+    /// Dense `[batch.., m, n]`.
+    pub out: BufferId,
+}
+
+/// See [`Index`]; `out` is dense.
+pub struct IndexKernel {
+    /// Which.
+    pub kind: Index,
+    /// Along which axis.
+    pub axis: usize,
+    /// Data.
+    pub x: Place,
+    /// Positions, `I64`.
+    pub index: Place,
+    /// What is added, for the adding kinds.
+    pub src: Option<Place>,
+    /// Dense result.
+    pub out: BufferId,
+    /// Shape of the result.
+    pub shape: Shape,
+    /// The graph node, for the report of an index out of range.
+    pub node: u32,
+}
+
+/// See [`Scan`]; `out` is dense, same shape as `x`.
+pub struct ScanKernel {
+    /// Which.
+    pub kind: Scan,
+    /// Along which axis.
+    pub axis: usize,
+    /// From the end to the beginning.
+    pub reversed: bool,
+    /// Data.
+    pub x: Place,
+    /// Dense result.
+    pub out: BufferId,
+}
+
+/// Fill, then copy pieces.
+pub struct PlaceKernel {
+    /// Dtype of everything.
+    pub dtype: DType,
+    /// What fills the output.
+    pub fill: ScalarSource,
+    /// Whether the pieces cover the output, so that nothing needs filling.
+    pub covered: bool,
+    /// Each piece, and where its elements go (same `dims`).
+    pub pieces: Vec<(Place, Place)>,
+    /// Dense result.
+    pub out: BufferId,
+    /// Number of its elements.
+    pub size: usize,
+}
+
+/// See [`Generator`]; `out` is dense.
+pub struct GenerateKernel {
+    /// Which.
+    pub kind: Generator,
+    /// Dtype of the result.
+    pub dtype: DType,
+    /// Operands: the key, or start and step.
+    pub args: SmallVec<[(ScalarSource, DType); 2]>,
+    /// Shape of the result.
+    pub shape: Shape,
+    /// The axis along which `Iota` counts.
+    pub axis: usize,
+    /// Dense result.
+    pub out: BufferId,
+}
+
+/// A user's function over arrays: the only kernel that may allocate.
+pub struct OpaqueKernel {
+    /// The function.
+    pub run: fn(&[i64], &[Array]) -> Result<Array, String>,
+    /// Its attributes.
+    pub attrs: SmallVec<[i64; 8]>,
+    /// Its operands.
+    pub inputs: Vec<Place>,
+    /// Dense result.
+    pub out: BufferId,
+    /// What the result must be.
+    pub dtype: DType,
+    /// What the result must be.
+    pub shape: Shape,
+    /// The graph node, for reports.
+    pub node: u32,
+}

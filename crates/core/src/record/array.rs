@@ -1,0 +1,5 @@
+//! What is a tensor's value off the tape?
+
+/// A value.
+#[derive(Clone)]
+pub struct Array;
