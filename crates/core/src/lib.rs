@@ -9,8 +9,8 @@ mod shape;
 mod memory;
 mod record;
 // mod differentiate;
-mod plan;
 mod execute;
+mod plan;
 
 pub use class::{Attrs, Fold, Generator, Index, Instr, KernelClass, Scan, View};
 pub use dtype::{DType, Element, Scalar};

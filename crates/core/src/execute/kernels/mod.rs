@@ -1,2 +1,1 @@
 //! The loops. The only place where elements are read and written through pointers.
-
