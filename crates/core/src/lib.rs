@@ -15,5 +15,5 @@ mod plan;
 pub use class::{Attrs, Fold, Generator, Index, Instr, KernelClass, Scan, View};
 pub use dtype::{DType, Element, Scalar};
 pub use program::{Expr, Pointwise, Step};
-pub use record::Array;
+pub use record::{Array, ArrayError};
 pub use shape::{IntoShape, MAX_RANK, Shape};

@@ -1,4 +1,4 @@
 //! Record: method calls become nodes of an arena.
 
 mod array;
-pub use array::Array;
+pub use array::{Array, ArrayError};
