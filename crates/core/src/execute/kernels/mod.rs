@@ -1,1 +1,6 @@
 //! The loops. The only place where elements are read and written through pointers.
+pub mod generate;
+pub mod index;
+pub mod place;
+pub mod scan;
+pub mod strided;
