@@ -24,10 +24,49 @@ impl Array {
     }
 }
 
+/// Element by element, as for doubles; arrays of different shapes are never close.
+#[cfg(feature = "approx")]
+mod approximately {
+    use super::*;
+    use approx::{AbsDiffEq, RelativeEq};
+
+    fn each(a: &Array, b: &Array, close: impl Fn(f64, f64) -> bool) -> bool {
+        a.shape() == b.shape() && (0..a.size()).all(|i| close(a.at(i), b.at(i)))
+    }
+
+    impl AbsDiffEq for Array {
+        type Epsilon = f64;
+        fn default_epsilon() -> f64 {
+            f64::default_epsilon()
+        }
+        fn abs_diff_eq(&self, other: &Array, epsilon: f64) -> bool {
+            each(self, other, |a, b| a.abs_diff_eq(&b, epsilon))
+        }
+    }
+
+    impl RelativeEq for Array {
+        fn default_max_relative() -> f64 {
+            f64::default_max_relative()
+        }
+        fn relative_eq(&self, other: &Array, epsilon: f64, max_relative: f64) -> bool {
+            each(self, other, |a, b| a.relative_eq(&b, epsilon, max_relative))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::DType;
+
+    #[cfg(feature = "approx")]
+    #[test]
+    fn approx_compares_element_by_element() {
+        let a = Array::from([1.0, 1e6]);
+        approx::assert_relative_eq!(a, Array::from([1.0, 1e6 + 0.1]), max_relative = 1e-6);
+        approx::assert_abs_diff_ne!(a, Array::from([1.0, 1e6 + 0.1]), epsilon = 0.01);
+        approx::assert_relative_ne!(a, a.reshape([2, 1]));
+    }
 
     #[test]
     fn equality_looks_at_dtype_shape_and_elements() {
