@@ -6,14 +6,18 @@ mod dtype;
 mod program;
 mod shape;
 // The stages, in the order in which data flows.
-mod memory;
+pub mod memory;
 mod record;
-// mod differentiate;
-mod execute;
+pub mod ops;
+mod differentiate;
 mod plan;
+mod execute;
+mod read;
 
 pub use class::{Attrs, Fold, Generator, Index, Instr, KernelClass, Scan, View};
+pub use differentiate::{Cut, Targets, Unreached};
 pub use dtype::{DType, Element, Scalar};
+pub use ops::{Batch, BatchCx, Cx, Dense, Meta, Mismatch, OpDef, OutShape, Rule, Sample, Spec, Tangents, Typed};
 pub use program::{Expr, Pointwise, Step};
-pub use record::{Array, ArrayError};
+pub use record::{Array, ArrayError, Given, IntoOperand, Tape, Tensor};
 pub use shape::{IntoShape, MAX_RANK, Shape};

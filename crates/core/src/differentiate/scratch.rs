@@ -1,0 +1,56 @@
+//! What does a derivative walk remember of the nodes it passes, without clearing memory for each walk?
+
+use crate::record::node::Operand;
+
+/// Marks and cotangents by node, valid where their stamp is the current walk's number.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    epoch: u32,
+    first: usize,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    active: u32,
+    stamp: u32,
+    value: Operand,
+}
+
+impl Scratch {
+    /// Starts a walk over the nodes `first..=last`.
+    pub fn begin(&mut self, first: usize, last: usize) {
+        if self.epoch == u32::MAX {
+            self.entries.clear();
+            self.epoch = 0;
+        }
+        self.epoch += 1;
+        self.first = first;
+        let n = last + 1 - first;
+        if self.entries.len() < n {
+            self.entries.resize(n, Entry { active: 0, stamp: 0, value: Operand::NONE });
+        }
+    }
+
+    fn entry(&self, x: Operand) -> Option<&Entry> {
+        self.entries.get(x.as_node()?.checked_sub(self.first)?)
+    }
+
+    /// Marks a node as depending on what is differentiated.
+    pub fn activate(&mut self, id: usize) {
+        self.entries[id - self.first].active = self.epoch;
+    }
+    /// Whether an operand was marked.
+    pub fn is_active(&self, x: Operand) -> bool {
+        self.entry(x).is_some_and(|e| e.active == self.epoch)
+    }
+    /// The tangent or cotangent held for a node.
+    pub fn get(&self, id: usize) -> Option<Operand> {
+        self.entry(Operand::node(id)).filter(|e| e.stamp == self.epoch).map(|e| e.value)
+    }
+    /// Replaces what is held.
+    pub fn set(&mut self, id: usize, value: Operand) {
+        let e = &mut self.entries[id - self.first];
+        (e.stamp, e.value) = (self.epoch, value);
+    }
+}

@@ -1,0 +1,72 @@
+//! `max(a, b)` and `min(a, b)`, element by element.
+
+use super::{Batch, Cx, Dense, OpDef, Rule, Tangents, pair};
+use crate::{IntoOperand, KernelClass, Tensor, record::binary};
+use smallvec::smallvec;
+
+/// Larger of two numbers; NaN if either is.
+pub static MAXIMUM: OpDef = OpDef {
+    name: "maximum",
+    shape: pair::same_number,
+    kernel: KernelClass::Pointwise(|p| p.x(0).maximum(p.x(1))),
+    value: |s, x| Dense::map(s, x, |v| if v[0].is_nan() || v[1].is_nan() { f64::NAN } else { v[0].max(v[1]) }),
+    jvp: Rule::By(jvp),
+    vjp: Rule::By(vjp),
+    batch: Batch::Pointwise,
+    samples: pair::signed_samples,
+};
+
+/// Smaller of two numbers; NaN if either is.
+pub static MINIMUM: OpDef = OpDef {
+    name: "minimum",
+    shape: pair::same_number,
+    kernel: KernelClass::Pointwise(|p| p.x(0).minimum(p.x(1))),
+    value: |s, x| Dense::map(s, x, |v| if v[0].is_nan() || v[1].is_nan() { f64::NAN } else { v[0].min(v[1]) }),
+    jvp: Rule::By(jvp),
+    vjp: Rule::By(vjp),
+    batch: Batch::Pointwise,
+    samples: pair::signed_samples,
+};
+
+/// `t` where the output is input `i` alone, half of it at a tie, else 0.
+fn share<'t>(cx: &Cx<'t>, i: usize, t: Tensor<'t>) -> Tensor<'t> {
+    let (mine, other) = (cx.x(i), cx.x(1 - i));
+    let tied = mine.eq(other).select(0.5 * t, t);
+    mine.eq(cx.y()).select(tied, 0)
+}
+
+fn jvp<'t>(cx: &Cx<'t>, t: &[Option<Tensor<'t>>]) -> Tangents<'t> {
+    let part = |i: usize| t[i].map(|t| share(cx, i, t));
+    smallvec![match (part(0), part(1)) {
+        (Some(a), Some(b)) => Some(a + b),
+        (a, b) => a.or(b),
+    }]
+}
+
+fn vjp<'t>(cx: &Cx<'t>, g: &[Option<Tensor<'t>>]) -> Tangents<'t> {
+    let part = |i: usize| g[0].filter(|_| cx.needs(i)).map(|g| share(cx, i, g));
+    smallvec![part(0), part(1)]
+}
+
+impl<'t> Tensor<'t> {
+    /// Larger of two numbers, element by element with broadcasting; NaN if either is. A tie splits the derivative evenly.
+    #[track_caller]
+    pub fn maximum(self, other: impl IntoOperand<'t>) -> Tensor<'t> {
+        binary(&MAXIMUM, self, other)
+    }
+
+    /// Smaller of two numbers, element by element with broadcasting; NaN if either is. A tie splits the derivative evenly.
+    #[track_caller]
+    pub fn minimum(self, other: impl IntoOperand<'t>) -> Tensor<'t> {
+        binary(&MINIMUM, self, other)
+    }
+
+    /// Between two bounds; NaN stays NaN.
+    #[track_caller]
+    pub fn clamp(self, low: impl IntoOperand<'t>, high: impl IntoOperand<'t>) -> Tensor<'t> {
+        self.maximum(low).minimum(high)
+    }
+}
+
+/// The ops of this file.
+pub static ALL: &[&OpDef] = &[&MAXIMUM, &MINIMUM];

@@ -1,0 +1,26 @@
+//! All operations. One line per file; a file that is not named here is not compiled, and what is named is checked by `tests/every_op.rs`.
+
+mod def;
+pub(crate) mod pair;
+pub(crate) mod reduce;
+mod reference;
+
+pub use def::{Batch, BatchCx, Cx, Meta, Mismatch, OpDef, OutShape, Rule, RuleFn, Sample, Tangents, Typed, linear_jvp};
+pub use reference::{Dense, Spec};
+
+/// Declares the op modules and, from the same list, the registry that the tests walk.
+macro_rules! ops {
+    (files: $($m:ident),*; tables: $($t:ident),*;) => {
+        $(pub mod $m;)*
+        $(pub mod $t;)*
+        /// Every operation of the engine.
+        pub fn all() -> impl Iterator<Item = &'static OpDef> {
+            static ONE_PER_FILE: &[&OpDef] = &[$(&$m::OP),*];
+            ONE_PER_FILE.iter().copied() $(.chain($t::ALL.iter().copied()))*
+        }
+    };
+}
+ops! {
+    files: add, sub, mul, div, pow, select, cast, fill, expand, reshape, permute, sum, matmul;
+    tables: elementwise, extremum, compare, logic;
+}
