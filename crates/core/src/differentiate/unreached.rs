@@ -92,13 +92,11 @@ fn nearest_cut(r: &Record, ancestors: &[bool], depends: &[bool]) -> Option<Cut> 
     let on_path = |id: &usize| ancestors[*id] && depends[*id] && r.inputs(*id).iter().any(|x| x.as_node().is_some_and(|x| depends[x]));
     // What a derivative walk recorded is a derivative already: where that is flat, the zero is the truth.
     let by_user = |id: &usize| !r.walks.iter().any(|w| w.nodes.contains(id));
-    let path: Vec<usize> = (0..ancestors.len()).rev().filter(on_path).filter(by_user).collect();
     let why = |id: usize| match r.nodes[id].op.0.vjp {
         Rule::Zero(why) | Rule::Stop(why) => Some(why.to_string()),
         _ if !r.nodes[id].dtype.is_float() => Some("its values are not floats".to_string()),
         _ => None,
     };
-    let named = path.iter().find_map(|&id| why(id).map(|why| (id, why)));
-    let (id, why) = named.or_else(|| path.first().map(|&id| (id, "its rule gives no cotangent for that input".to_string())))?;
+    let (id, why) = (0..ancestors.len()).rev().filter(on_path).filter(by_user).find_map(|id| Some((id, why(id)?)))?;
     Some(Cut::ByRule { op: report::made(id, r), why })
 }

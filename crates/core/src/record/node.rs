@@ -200,7 +200,9 @@ mod tests {
 
     #[test]
     fn a_literal_is_recognised_by_its_bits() {
-        for (v, tag) in [(0.0, Tag::Zero), (-0.0, Tag::Variable), (1.0, Tag::One), (-1.0, Tag::MinusOne), (2.0, Tag::Two), (3.0, Tag::Variable)] {
+        for (v, tag) in
+            [(0.0, Tag::Zero), (-0.0, Tag::Variable), (1.0, Tag::One), (-1.0, Tag::MinusOne), (2.0, Tag::Two), (3.0, Tag::Variable)]
+        {
             for d in [DType::F32, DType::F64] {
                 let slot = Operand::slot(5, d.bits(v), d);
                 assert_eq!((slot.tag(), slot.as_slot(), slot.as_node()), (tag, Some(5), None), "{v} {d}");

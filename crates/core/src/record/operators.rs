@@ -62,7 +62,10 @@ pub(crate) fn promote<'t>(op: &OpDef, x: Tensor<'t>, other: Given<'t>) -> (Tenso
     match (a, b) {
         _ if a == b => (x, other),
         (DType::F32, DType::F64) | (DType::F64, DType::F32) => {
-            panic!("{}: expected operands of one float dtype, got {a} and {b}\n  {x:?}\n  {other:?}\n  hint: cast one of them, x.cast(DType::{b:?})", op.name)
+            panic!(
+                "{}: expected operands of one float dtype, got {a} and {b}\n  {x:?}\n  {other:?}\n  hint: cast one of them, x.cast(DType::{b:?})",
+                op.name
+            )
         }
         _ if a.is_float() || b == DType::Bool => (x, other.cast(a)),
         _ => (x.cast(b), other),
