@@ -100,8 +100,14 @@ fn step<const N: usize>(at: &mut [isize; N], steps: &[isize; N], times: isize) {
 }
 
 /// A pointer that tasks share: each writes places of its own.
-#[derive(Clone, Copy)]
 pub struct Shared<T>(*mut T);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Shared<T> {}
 
 // SAFETY: carries an address; the kernel that made it argues why no two tasks write one place.
 unsafe impl<T> Send for Shared<T> {}
@@ -109,6 +115,11 @@ unsafe impl<T> Send for Shared<T> {}
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
+    /// Shares a pointer.
+    pub fn new(first: *mut T) -> Self {
+        Shared(first)
+    }
+
     /// The pointer to element `at`.
     pub fn at(&self, at: isize) -> *mut T {
         self.0.wrapping_offset(at)
