@@ -65,8 +65,11 @@ impl Idx {
     }
 }
 
+/// Reads an element from exactly its bytes.
+type ReadElement = fn(&[u8]) -> f64;
+
 /// Bytes of an element of this type and how they are read; all types fit in a double.
-fn element(kind: u8) -> Option<(usize, fn(&[u8]) -> f64)> {
+fn element(kind: u8) -> Option<(usize, ReadElement)> {
     Some(match kind {
         0x08 => (1, |b| f64::from(b[0])),
         0x09 => (1, |b| f64::from(b[0] as i8)),

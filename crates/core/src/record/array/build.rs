@@ -4,26 +4,6 @@ use super::{Array, ArrayError, per_dtype};
 use crate::{DType, Element, IntoShape, MAX_RANK, Shape};
 
 impl Array {
-    /// Element `i` in row-major order is `f(i)`.
-    pub(super) fn build<T: Element>(shape: Shape, mut f: impl FnMut(usize) -> T) -> Array {
-        let array = Array::uninit(T::DTYPE, shape);
-        let to = array.buffer().ptr().cast::<T>();
-        for i in 0..shape.size() {
-            // SAFETY: `uninit` made room for `size` elements of this type, aligned, and nobody else has the memory yet.
-            unsafe { to.add(i).write(f(i)) };
-        }
-        array
-    }
-
-    /// The elements of a slice of exactly `shape.size()` elements.
-    pub(super) fn copied<T: Element>(shape: Shape, data: &[T]) -> Array {
-        assert_eq!(data.len(), shape.size(), "as many elements as the shape has");
-        let array = Array::uninit(T::DTYPE, shape);
-        // SAFETY: `uninit` made room for `size` elements of this type in memory of its own.
-        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), array.buffer().ptr().cast::<T>(), data.len()) };
-        array
-    }
-
     /// Element after element in row-major order. Panics when their number is not that of the shape.
     ///
     /// ```
