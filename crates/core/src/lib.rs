@@ -5,6 +5,7 @@ mod class;
 mod dtype;
 mod program;
 mod shape;
+mod tree;
 // The stages, in the order in which data flows.
 pub mod memory;
 mod record;
@@ -21,3 +22,4 @@ pub use ops::{Batch, BatchCx, Cx, Dense, Meta, Mismatch, OpDef, OutShape, Rule, 
 pub use program::{Expr, Pointwise, Step};
 pub use record::{Array, ArrayError, Given, IntoOperand, Tape, Tensor};
 pub use shape::{IntoShape, MAX_RANK, Shape};
+pub use tree::{Leaf, Path, PathMismatch, Role, Tree};
