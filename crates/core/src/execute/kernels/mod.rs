@@ -3,6 +3,7 @@ pub mod contract;
 pub mod gemm;
 pub mod generate;
 pub mod index;
+pub mod opaque;
 pub mod place;
 pub mod scan;
 pub mod strided;
