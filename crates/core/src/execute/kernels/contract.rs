@@ -95,6 +95,14 @@ fn multiply<T: Product>(task: &Task<T>, engine: Engine<T>) {
         // SAFETY: the product's own part of the output, which is dense.
         unsafe { std::slice::from_raw_parts_mut(task.out.at(0), task.m * task.n) }.fill(T::default());
     }
+    if task.n == 1 && task.m > 1 {
+        // A dense column is a dense row: its transpose's product.
+        let flip = |o: Operand<T>| Operand { row: o.col, col: o.row, ..o };
+        return multiply(&Task { m: 1, n: task.m, k: task.k, a: flip(task.b), b: flip(task.a), out: task.out }, engine);
+    }
+    if task.m == 1 && task.b.row == 1 && task.a.col == 1 && task.k >= engine.cols {
+        return dots(task, engine);
+    }
     for first_col in (0..task.n).step_by(WIDTH) {
         for first_term in (0..task.k).step_by(DEPTH) {
             let slab =
@@ -102,6 +110,30 @@ fn multiply<T: Product>(task: &Task<T>, engine: Engine<T>) {
             slab.multiply();
         }
     }
+}
+
+/// A row times a matrix whose columns are dense.
+fn dots<T: Product>(task: &Task<T>, engine: Engine<T>) {
+    let share = TASK.div_ceil(task.k).next_multiple_of(4);
+    threads::run(task.n.div_ceil(share), &|t| {
+        let first = t * share;
+        let part = Panel {
+            rows: share.min(task.n - first),
+            cols: 1,
+            k: task.k,
+            a: task.b.at(0, first),
+            a_block: 0,
+            a_row: task.b.col,
+            a_step: 1,
+            b: task.a.at(0, 0),
+            b_step: 1,
+            out: task.out.at(first as isize),
+            out_row: 1,
+            accumulate: false,
+        };
+        // SAFETY: columns of `b` and the row `a`, whose terms are neighbours; tasks write disjoint parts of `out`.
+        unsafe { (engine.dots)(&part) };
+    });
 }
 
 /// Some columns and some terms of a product: as much of `b` as is packed at a time.
@@ -170,7 +202,7 @@ impl<T: Product> Slab<'_, T> {
             }
             if b.col == 1 {
                 for l in 0..self.terms {
-                    to.add(l * step).copy_from_nonoverlapping(b.at(self.first_term + l, first), width);
+                    copy(b.at(self.first_term + l, first), to.add(l * step), width);
                 }
             } else {
                 transpose(b.at(self.first_term, first), [b.row, b.col], [self.terms, width], to, step);
@@ -182,7 +214,7 @@ impl<T: Product> Slab<'_, T> {
         let (engine, task) = (&self.engine, self.task);
         let a = task.a.at(rows.start, self.first_term);
         // Rows of `a` are read where they are if their terms are neighbours; else each is read once, into order.
-        let own = (task.a.col != 1 && panels.len() > 1)
+        let own = (task.a.col != 1 && task.a.row != 1 && panels.len() > 1)
             .then(|| Buffer::new(rows.len().next_multiple_of(engine.rows) * self.terms * size_of::<T>()));
         let (a, a_block, a_row, a_step) = match &own {
             None => (a, engine.rows as isize * task.a.row, task.a.row, task.a.col),
@@ -199,7 +231,10 @@ impl<T: Product> Slab<'_, T> {
                 (to.cast_const(), (engine.rows * self.terms) as isize, 1, engine.rows as isize)
             }
         };
-        for panel in panels {
+        let mut next = panels.start;
+        while next < panels.end {
+            let panel = next;
+            next += 1;
             let (first, cols) = (self.first_col + panel * engine.cols, self.width(panel));
             let (b, b_step) = if direct && cols == engine.cols {
                 (task.b.at(self.first_term, first), task.b.row)
@@ -222,8 +257,34 @@ impl<T: Product> Slab<'_, T> {
                 out_row: task.n as isize,
                 accumulate,
             };
+            let wide = engine.wide / engine.cols;
             // SAFETY: `a` and `b` hold the rows, terms and columns, as packed or as `memory` checked; tiles of `out` are disjoint.
-            unsafe { (engine.panel)(&part) };
+            unsafe {
+                if direct && rows.len() == 1 && panel + wide <= panels.end && self.width(panel + wide - 1) == engine.cols {
+                    next += wide - 1;
+                    (engine.row)(&Panel { cols: engine.wide, ..part });
+                } else {
+                    (engine.panel)(&part);
+                }
+            }
+        }
+    }
+}
+
+/// Copies a short run without the call that a copy of unknown length becomes.
+///
+/// # Safety
+/// Both sides must hold `n` elements; `to` must be the caller's own.
+#[inline(always)]
+unsafe fn copy<T: Copy>(from: *const T, to: *mut T, n: usize) {
+    let bulk = n / 8 * 8;
+    // SAFETY: the caller vouches for both sides.
+    unsafe {
+        for i in (0..bulk).step_by(8) {
+            to.add(i).cast::<[T; 8]>().write_unaligned(from.add(i).cast::<[T; 8]>().read_unaligned());
+        }
+        for i in bulk..n {
+            *to.add(i) = *from.add(i);
         }
     }
 }
@@ -233,13 +294,27 @@ impl<T: Product> Slab<'_, T> {
 /// # Safety
 /// Both sides must hold the elements; `to` must be the caller's own.
 unsafe fn transpose<T: Copy>(from: *const T, strides: [isize; 2], [rows, cols]: [usize; 2], to: *mut T, step: usize) {
-    const SIDE: usize = 16;
-    for first in (0..rows).step_by(SIDE) {
-        for j in 0..cols {
-            let from = from.wrapping_offset(j as isize * strides[1]);
-            for i in first..rows.min(first + SIDE) {
-                // SAFETY: the caller vouches for element `i, j` of both.
-                unsafe { *to.add(i * step + j) = *from.wrapping_offset(i as isize * strides[0]) };
+    let at = |i: usize, j: usize| from.wrapping_offset(i as isize * strides[0] + j as isize * strides[1]);
+    let (mut tall, mut wide) = (0, 0);
+    // SAFETY: the caller vouches for every element `i, j` of both sides.
+    unsafe {
+        if strides[1] == 1 {
+            return (0..rows).for_each(|i| copy(at(i, 0), to.add(i * step), cols));
+        }
+        if strides[0] == 1 {
+            (tall, wide) = (rows / 4 * 4, cols / 4 * 4);
+            for (i, j) in (0..tall).step_by(4).flat_map(|i| (0..wide).step_by(4).map(move |j| (i, j))) {
+                // Four loads, then four stores of one element of each: registers are transposed, not memory.
+                let read = |j| at(i, j).cast::<[T; 4]>().read_unaligned();
+                let [a, b, c, d] = [read(j), read(j + 1), read(j + 2), read(j + 3)];
+                for l in 0..4 {
+                    to.add((i + l) * step + j).cast::<[T; 4]>().write_unaligned([a[l], b[l], c[l], d[l]]);
+                }
+            }
+        }
+        for i in 0..rows {
+            for j in if i < tall { wide } else { 0 }..cols {
+                *to.add(i * step + j) = *at(i, j);
             }
         }
     }
@@ -292,7 +367,9 @@ mod tests {
             check::<f64>(&mut rng, &outer, dims);
             check::<i64>(&mut rng, &outer, dims);
         }
-        for dims in [[1, 1, 1], [3, 600, 5], [600, 3, 5], [2, 2, 700], [100, 10, 513], [130, 1030, 300]] {
+        for dims in
+            [[1, 1, 1], [3, 600, 5], [600, 3, 5], [2, 2, 700], [1, 300, 300], [300, 1, 300], [1, 300, 3], [100, 10, 513], [130, 1030, 300]]
+        {
             check::<f32>(&mut rng, &[], dims);
             check::<f64>(&mut rng, &[], dims);
             check::<i64>(&mut rng, &[], dims);

@@ -2,7 +2,8 @@
 //!
 //! Rows of `a` are broadcast against vectors of `b`: Goto, van de Geijn, "Anatomy of high-performance matrix multiplication" (2008),
 //! doi:10.1145/1356052.1356053. Every element is summed over `k` in ascending order in one register, so that its bits depend on
-//! the instruction set and `k` only: never on how the product is cut into panels.
+//! the instruction set and `k` only: never on how the product is cut into panels. A product with a vector whose terms lie side by
+//! side in both operands is a set of dot products, with an order of its own.
 
 use crate::Element;
 #[cfg(target_arch = "x86_64")]
@@ -26,6 +27,19 @@ pub struct Engine<T> {
     /// # Safety
     /// What the panel describes must lie in memory, and nobody else may use its part of `out` meanwhile.
     pub panel: unsafe fn(&Panel<T>),
+    /// Columns of a wide panel of one row.
+    pub wide: usize,
+    /// Computes a wide panel of one row, all columns of it, with the bits that narrow panels would give.
+    ///
+    /// # Safety
+    /// As for `panel`.
+    pub row: unsafe fn(&Panel<T>),
+    /// Computes one column, `out[i] = Σ_l a[i, l] * b[l]`, where terms of `a` and of `b` are neighbours. Several partial sums
+    /// run side by side and are added in a fixed order that depends on the instruction set and `k` only.
+    ///
+    /// # Safety
+    /// As for `panel`.
+    pub dots: unsafe fn(&Panel<T>),
 }
 
 /// `out[i, j] (+)= Σ_l a[i, l] * b[l, j]` for at most one panel's columns.
@@ -68,6 +82,7 @@ trait Vector: Copy {
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
     unsafe fn add(self, other: Self) -> Self;
     fn add_one(a: Self::T, b: Self::T) -> Self::T;
+    fn mul_add_one(a: Self::T, b: Self::T, c: Self::T) -> Self::T;
 }
 
 /// # Safety
@@ -149,12 +164,72 @@ unsafe fn write<V: Vector, const WIDTH: usize>(p: &Panel<V::T>, total: [V; WIDTH
     }
 }
 
+/// # Safety
+/// As for [`Engine::row`], on a machine that has the instructions of `V`.
+#[inline(always)]
+unsafe fn row<V: Vector>(p: &Panel<V::T>) {
+    debug_assert_eq!((p.rows, p.cols), (1, WIDE * V::LANES));
+    // SAFETY: as for the caller.
+    unsafe { sums::<V, 1, WIDE>(p, p.a, p.out) }
+}
+
+/// # Safety
+/// As for [`Engine::dots`], on a machine that has the instructions of `V`.
+#[inline(always)]
+unsafe fn dots<V: Vector>(p: &Panel<V::T>) {
+    debug_assert_eq!((p.cols, p.a_step, p.b_step), (1, 1, 1));
+    let mut i = 0;
+    while i < p.rows {
+        let (a, out) = (p.a.wrapping_offset(i as isize * p.a_row), p.out.wrapping_offset(i as isize * p.out_row));
+        // SAFETY: rows of the panel.
+        i += unsafe { if p.rows - i >= 4 { some_dots::<V, 4>(p, a, out) } else { some_dots::<V, 1>(p, a, out) } };
+    }
+}
+
+#[inline(always)]
+unsafe fn some_dots<V: Vector, const ROWS: usize>(p: &Panel<V::T>, a: *const V::T, out: *mut V::T) -> usize {
+    let bulk = p.k / (2 * V::LANES) * (2 * V::LANES);
+    // SAFETY: the caller vouches for `ROWS` rows of `k` terms and for `b`.
+    unsafe {
+        let mut total = [[V::splat(V::T::default()); 2]; ROWS];
+        for l in (0..bulk).step_by(2 * V::LANES) {
+            let b = [V::load(p.b.wrapping_add(l)), V::load(p.b.wrapping_add(l + V::LANES))];
+            for (i, total) in total.iter_mut().enumerate() {
+                let a = a.wrapping_offset(i as isize * p.a_row).wrapping_add(l);
+                total[0] = total[0].mul_add(V::load(a), b[0]);
+                total[1] = total[1].mul_add(V::load(a.wrapping_add(V::LANES)), b[1]);
+            }
+        }
+        for (i, [even, odd]) in total.into_iter().enumerate() {
+            let mut lanes = [V::T::default(); 16];
+            debug_assert!(V::LANES <= 16 && V::LANES.is_power_of_two());
+            even.add(odd).store(lanes.as_mut_ptr());
+            let mut half = V::LANES / 2;
+            while half > 0 {
+                for lane in 0..half {
+                    lanes[lane] = V::add_one(lanes[lane], lanes[lane + half]);
+                }
+                half /= 2;
+            }
+            let mut sum = lanes[0];
+            for l in bulk..p.k {
+                sum = V::mul_add_one(*a.wrapping_offset(i as isize * p.a_row).wrapping_add(l), *p.b.wrapping_add(l), sum);
+            }
+            *out.wrapping_offset(i as isize * p.out_row) = sum;
+        }
+    }
+    ROWS
+}
+
+/// Vectors of a wide panel: enough sums side by side to hide how long one addition takes.
+const WIDE: usize = 8;
+
 /// Without special instructions.
 #[derive(Clone, Copy)]
 struct Plain<T, const N: usize>([T; N]);
 
 /// The plain vectors of a type: how to multiply and add, and how to add.
-macro_rules! plain {
+macro_rules! plain_vector {
     ($t:ty, $mul_add:expr, $add:expr) => {
         impl<const N: usize> Vector for Plain<$t, N> {
             type T = $t;
@@ -191,14 +266,18 @@ macro_rules! plain {
             fn add_one(a: $t, b: $t) -> $t {
                 $add(a, b)
             }
+            #[inline(always)]
+            fn mul_add_one(a: $t, b: $t, c: $t) -> $t {
+                $mul_add(a, b, c)
+            }
         }
     };
 }
 /// Where the baseline has no fused instruction, `mul_add` would be a library call.
 const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
-plain!(f32, |a: f32, b: f32, c: f32| if FUSED { a.mul_add(b, c) } else { a * b + c }, |a: f32, b: f32| a + b);
-plain!(f64, |a: f64, b: f64, c: f64| if FUSED { a.mul_add(b, c) } else { a * b + c }, |a: f64, b: f64| a + b);
-plain!(i64, |a: i64, b: i64, c: i64| c.wrapping_add(a.wrapping_mul(b)), |a: i64, b: i64| a.wrapping_add(b));
+plain_vector!(f32, |a: f32, b: f32, c: f32| if FUSED { a.mul_add(b, c) } else { a * b + c }, |a: f32, b: f32| a + b);
+plain_vector!(f64, |a: f64, b: f64, c: f64| if FUSED { a.mul_add(b, c) } else { a * b + c }, |a: f64, b: f64| a + b);
+plain_vector!(i64, |a: i64, b: i64, c: i64| c.wrapping_add(a.wrapping_mul(b)), |a: i64, b: i64| a.wrapping_add(b));
 
 /// The vectors of an instruction set: element, register, lanes, the instructions' names, and the panel that uses them.
 #[cfg(target_arch = "x86_64")]
@@ -236,11 +315,30 @@ macro_rules! vectors {
             fn add_one(a: $t, b: $t) -> $t {
                 a + b
             }
+            #[inline(always)]
+            fn mul_add_one(a: $t, b: $t, c: $t) -> $t {
+                a * b + c
+            }
         }
-        #[target_feature(enable = $features)]
-        unsafe fn $panel(p: &Panel<$t>) {
-            // SAFETY: as for the caller.
-            unsafe { panel::<$v, $rows>(p) }
+        /// Callable where the machine has these instructions only.
+        mod $panel {
+            use super::*;
+            #[target_feature(enable = $features)]
+            unsafe fn panel(p: &Panel<$t>) {
+                // SAFETY: as for the caller.
+                unsafe { super::panel::<$v, $rows>(p) }
+            }
+            #[target_feature(enable = $features)]
+            unsafe fn row(p: &Panel<$t>) {
+                // SAFETY: as for the caller.
+                unsafe { super::row::<$v>(p) }
+            }
+            #[target_feature(enable = $features)]
+            unsafe fn dots(p: &Panel<$t>) {
+                // SAFETY: as for the caller.
+                unsafe { super::dots::<$v>(p) }
+            }
+            pub const ENGINE: Engine<$t> = Engine { rows: $rows, cols: 2 * $lanes, panel, wide: WIDE * $lanes, row, dots };
         }
     };
 }
@@ -253,22 +351,20 @@ vectors!(f32, __m256, 8, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm2
 #[cfg(target_arch = "x86_64")]
 vectors!(f64, __m256d, 4, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_add_pd, f64_256, 6, "avx2,fma");
 
-/// # Safety
-/// As for [`Engine::panel`].
-unsafe fn plain_panel<V: Vector>(p: &Panel<V::T>) {
-    // SAFETY: as for the caller; plain vectors need no special instructions.
-    unsafe { panel::<V, 4>(p) }
+/// The engine of plain vectors, which need no special instructions.
+const fn plain<V: Vector>() -> Engine<V::T> {
+    Engine { rows: 4, cols: 2 * V::LANES, panel: panel::<V, 4>, wide: WIDE * V::LANES, row: row::<V>, dots: dots::<V> }
 }
 
 impl Product for f32 {
     fn engine() -> Engine<f32> {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512f") {
-            return Engine { rows: 8, cols: 32, panel: f32_512 };
+            return f32_512::ENGINE;
         } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Engine { rows: 6, cols: 16, panel: f32_256 };
+            return f32_256::ENGINE;
         }
-        Engine { rows: 4, cols: 8, panel: plain_panel::<Plain<f32, 4>> }
+        plain::<Plain<f32, 4>>()
     }
 }
 
@@ -276,17 +372,17 @@ impl Product for f64 {
     fn engine() -> Engine<f64> {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512f") {
-            return Engine { rows: 8, cols: 16, panel: f64_512 };
+            return f64_512::ENGINE;
         } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Engine { rows: 6, cols: 8, panel: f64_256 };
+            return f64_256::ENGINE;
         }
-        Engine { rows: 4, cols: 4, panel: plain_panel::<Plain<f64, 2>> }
+        plain::<Plain<f64, 2>>()
     }
 }
 
 impl Product for i64 {
     fn engine() -> Engine<i64> {
-        Engine { rows: 4, cols: 4, panel: plain_panel::<Plain<i64, 2>> }
+        plain::<Plain<i64, 2>>()
     }
 }
 
@@ -300,20 +396,20 @@ pub mod tests {
     }
     impl All for f32 {
         fn engines() -> Vec<Engine<f32>> {
-            let mut all = vec![f32::engine(), Engine { rows: 4, cols: 8, panel: plain_panel::<Plain<f32, 4>> }];
+            let mut all = vec![f32::engine(), plain::<Plain<f32, 4>>()];
             #[cfg(target_arch = "x86_64")]
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Engine { rows: 6, cols: 16, panel: f32_256 });
+                all.push(f32_256::ENGINE);
             }
             all
         }
     }
     impl All for f64 {
         fn engines() -> Vec<Engine<f64>> {
-            let mut all = vec![f64::engine(), Engine { rows: 4, cols: 4, panel: plain_panel::<Plain<f64, 2>> }];
+            let mut all = vec![f64::engine(), plain::<Plain<f64, 2>>()];
             #[cfg(target_arch = "x86_64")]
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Engine { rows: 6, cols: 8, panel: f64_256 });
+                all.push(f64_256::ENGINE);
             }
             all
         }

@@ -7,3 +7,4 @@ pub mod opaque;
 pub mod place;
 pub mod scan;
 pub mod strided;
+#[cfg(test)]
