@@ -7,4 +7,3 @@ pub mod opaque;
 pub mod place;
 pub mod scan;
 pub mod strided;
-#[cfg(test)]
