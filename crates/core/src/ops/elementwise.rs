@@ -92,6 +92,16 @@ elementwise! {
         takes: as_number, program: |p| p.x(0).sign(), value: |x| if x == 0.0 || x.is_nan() { x } else { x.signum() },
         flat: "a step function is flat almost everywhere", samples: 0.3..2.0
     }
+    /// The threshold unit: 1 where the number is at least zero, −1 below; NaN stays NaN. Its derivative is zero.
+    step {
+        takes: as_float,
+        program: |p| {
+            let (x, zero) = (p.x(0), p.x(0).constant(0.0));
+            x.constant(1.0).select(zero.le(x), x.constant(-1.0).select(x.lt(zero), x))
+        },
+        value: |x| if x.is_nan() { x } else if x >= 0.0 { 1.0 } else { -1.0 },
+        flat: "a threshold unit is flat almost everywhere", samples: 0.3..2.0
+    }
     /// Largest integer not above. Its derivative is zero.
     floor {
         takes: as_float, program: |p| p.x(0).floor(), value: |x| x.floor(),

@@ -39,6 +39,11 @@ impl<'t> Tensor<'t> {
         self.tape.record().meta(self.id).0
     }
 
+    /// Whether both are handles to one recorded value; equal values recorded twice are not.
+    pub fn is(self, other: Tensor<'_>) -> bool {
+        std::ptr::eq(self.tape, other.tape) && self.id == other.id
+    }
+
     /// Records `op` with `self` as the first input.
     ///
     /// # Panics

@@ -11,7 +11,7 @@ mod zip;
 pub use path::{Path, Role};
 pub use zip::PathMismatch;
 
-use crate::Array;
+use crate::{Array, Tensor};
 
 /// What a [`Tree`] may hold at its ends: a value that has no further parts for a walk.
 ///
@@ -20,6 +20,7 @@ use crate::Array;
 pub trait Leaf: Clone {}
 
 impl Leaf for Array {}
+impl Leaf for Tensor<'_> {}
 
 /// A value made of leaves of type `L` at named places.
 ///
