@@ -107,6 +107,24 @@ elementwise! {
         takes: as_float, program: |p| p.x(0).floor(), value: |x| x.floor(),
         flat: "a step function is flat almost everywhere", samples: 0.2..0.8
     }
+    /// Smallest integer not below. Its derivative is zero.
+    ceil {
+        takes: as_float, program: |p| -(-p.x(0)).floor(), value: |x| x.ceil(),
+        flat: "a step function is flat almost everywhere", samples: 0.2..0.8
+    }
+    /// Nearest integer; of two, the even one. Its derivative is zero.
+    round {
+        takes: as_float,
+        program: |p| {
+            let below = p.x(0).floor();
+            let part = p.x(0) - below;
+            let odd = ((below * 0.5).floor() * 2.0).ne(below);
+            let half = below.constant(0.5);
+            let up = half.lt(part) | (half.eq(part) & odd);
+            (below + 1.0).select(up, below)
+        },
+        value: |x| x.round_ties_even(), flat: "a step function is flat almost everywhere", samples: 0.6..1.4
+    }
     /// `e^x`.
     exp { takes: as_float, program: |p| p.x(0).exp(), value: |x| x.exp(), slope: |t, _, y| t * y, samples: -1.0..1.0 }
     /// `e^x - 1`, exact near 0.
@@ -127,6 +145,20 @@ elementwise! {
     sigmoid {
         takes: as_float, program: |p| p.x(0).sigmoid(), value: |x| 1.0 / (1.0 + (-x).exp()),
         slope: |t, _, y| t * (y * (1.0 - y)), samples: -3.0..3.0
+    }
+    /// `ln(1 + e^x)` without overflow.
+    softplus {
+        takes: as_float,
+        program: |p| {
+            let x = p.x(0);
+            x.maximum(x.constant(0.0)) + (-x.abs()).exp().ln_1p()
+        },
+        value: |x| if x > 30.0 { x + (-x).exp() } else { x.exp().ln_1p() }, slope: |t, x, _| t * x.sigmoid(), samples: -3.0..3.0
+    }
+    /// Error function `2/√π ∫₀ˣ e^(-u²) du`.
+    erf {
+        takes: as_float, program: |p| p.x(0).erf(), value: libm::erf,
+        slope: |t, x, _| t * (std::f64::consts::FRAC_2_SQRT_PI * (-(x * x)).exp()), samples: -2.0..2.0
     }
     /// `max(x, 0)`; NaN stays NaN. The derivative at 0 is 0.
     relu {

@@ -1,5 +1,6 @@
 //! All operations. One line per file; a file that is not named here is not compiled, and what is named is checked by `tests/every_op.rs`.
 
+pub mod composed;
 mod def;
 pub(crate) mod pair;
 pub(crate) mod reduce;
@@ -22,5 +23,5 @@ macro_rules! ops {
 }
 ops! {
     files: add, sub, mul, div, pow, select, cast, fill, expand, reshape, permute, sum, matmul;
-    tables: elementwise, extremum, compare, logic;
+    tables: elementwise, extremum, amax, argmax, compare, logic;
 }

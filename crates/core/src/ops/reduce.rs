@@ -20,6 +20,13 @@ pub(crate) fn shape(fold: Fold, attrs: &Attrs, x: &[Meta<'_>]) -> Result<Typed, 
     Typed::new(fold.result(x[0].dtype), &dims)
 }
 
+/// Refuses a fold of no elements into some, for folds without an identity.
+pub(crate) fn refuse_none(attrs: &Attrs, x: &[Meta<'_>]) -> Result<(), Mismatch> {
+    let from = x[0].shape;
+    let none = attrs.iter().any(|&a| from[a as usize] == 0) && kept(attrs, from.rank()).all(|a| from[a] != 0);
+    if none { Err(Mismatch::new("at least one element along the folded axes")) } else { Ok(()) }
+}
+
 /// The axes that stay, ascending.
 fn kept(folded: &Attrs, rank: usize) -> impl Iterator<Item = usize> {
     (0..rank).filter(|&a| !folded.contains(&(a as i64)))
