@@ -449,8 +449,8 @@ mod tests {
         let mut memory = Memory::new();
         let mut values = vec![1f32; 5 * 3];
         (values[3], values[7]) = (f32::INFINITY, f32::NAN);
-        let (a, b) = (memory.add(&values), memory.add(&vec![1f32; 3 * 4]));
-        let out = memory.add(&vec![0f32; 20]);
+        let (a, b) = (memory.add(&values), memory.add(&[1f32; 3 * 4]));
+        let out = memory.add(&[0f32; 20]);
         run(&Contract { a: whole(a, [5, 3]), b: whole(b, [3, 4]), out }, &memory.frame());
         let found = memory.read::<f32>(out);
         assert_eq!(found[..4], [3.0; 4]);

@@ -9,7 +9,7 @@ use crate::{
     execute::{frame::Frame, threads},
     plan::kernel::GenerateKernel,
 };
-use std::f64::consts::TAU;
+use std::f64::consts::{LN_2, TAU};
 
 /// Writes every element from its row-major position and the operands.
 pub fn run(kernel: &GenerateKernel, frame: &Frame) {
@@ -22,14 +22,28 @@ pub fn run(kernel: &GenerateKernel, frame: &Frame) {
 }
 
 /// Four random words for a key and a counter.
+#[cfg(test)]
 pub fn philox(key: u64, counter: u64) -> [u32; 4] {
-    philox_wide([key as u32, (key >> 32) as u32], [counter as u32, (counter >> 32) as u32, 0, 0])
+    philox_lanes::<1>(key, counter).map(|[word]| word)
 }
 
-fn philox_wide(mut key: [u32; 2], mut c: [u32; 4]) -> [u32; 4] {
+/// The words of `N` counters from `first` on: word by word, so that the counters advance side by side.
+fn philox_lanes<const N: usize>(key: u64, first: u64) -> [[u32; N]; 4] {
+    let mut counters = [[0; N]; 4];
+    for i in 0..N {
+        let counter = first + i as u64;
+        (counters[0][i], counters[1][i]) = (counter as u32, (counter >> 32) as u32);
+    }
+    rounds([key as u32, (key >> 32) as u32], counters)
+}
+
+fn rounds<const N: usize>(mut key: [u32; 2], mut c: [[u32; N]; 4]) -> [[u32; N]; 4] {
     for _ in 0..10 {
-        let (a, b) = (u64::from(c[0]) * 0xD251_1F53, u64::from(c[2]) * 0xCD9E_8D57);
-        c = [(b >> 32) as u32 ^ c[1] ^ key[0], b as u32, (a >> 32) as u32 ^ c[3] ^ key[1], a as u32];
+        for i in 0..N {
+            let (a, b) = (u64::from(c[0][i]) * 0xD251_1F53, u64::from(c[2][i]) * 0xCD9E_8D57);
+            (c[0][i], c[1][i]) = ((b >> 32) as u32 ^ c[1][i] ^ key[0], b as u32);
+            (c[2][i], c[3][i]) = ((a >> 32) as u32 ^ c[3][i] ^ key[1], a as u32);
+        }
         key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
     }
     c
@@ -51,28 +65,59 @@ impl Random for f32 {
         words.map(|w| (w >> 8) as f32 * (1.0 / (1u64 << 24) as f32))
     }
     fn normal(words: [u32; 4]) -> [f32; 4] {
-        let unit = words.map(|w| f64::from(w) / (1u64 << 32) as f64);
-        let ([a, b], [c, d]) = (box_muller(unit[0], unit[1]), box_muller(unit[2], unit[3]));
+        let [u, v, w, z] = words.map(|w| u64::from(w) << 32);
+        let ([a, b], [c, d]) = (box_muller(u, v), box_muller(w, z));
         [a as f32, b as f32, c as f32, d as f32]
     }
 }
 
 impl Random for f64 {
     type Lanes = [f64; 2];
-    fn uniform([a, b, c, d]: [u32; 4]) -> [f64; 2] {
-        [[a, b], [c, d]].map(|[low, high]| ((u64::from(high) << 32 | u64::from(low)) >> 11) as f64 / (1u64 << 53) as f64)
+    fn uniform(words: [u32; 4]) -> [f64; 2] {
+        pairs(words).map(|bits| (bits >> 11) as f64 / (1u64 << 53) as f64)
     }
     fn normal(words: [u32; 4]) -> [f64; 2] {
-        let [u, v] = f64::uniform(words);
+        let [u, v] = pairs(words);
         box_muller(u, v)
     }
 }
 
-/// Two normal values from two in `[0, 1)`; the logarithm is of `1 - u`, which is never 0.
-fn box_muller(u: f64, v: f64) -> [f64; 2] {
-    let radius = (-2.0 * (1.0 - u).ln()).sqrt();
-    let (sin, cos) = (TAU * v).sin_cos();
+fn pairs([a, b, c, d]: [u32; 4]) -> [u64; 2] {
+    [[a, b], [c, d]].map(|[low, high]| u64::from(high) << 32 | u64::from(low))
+}
+
+/// Two normal values from two fractions of 2^64; the logarithm is of `1 - u`, which is never 0.
+///
+/// Logarithm and sine are series in plain arithmetic, so that these bits are the same on every machine.
+fn box_muller(u: u64, v: u64) -> [f64; 2] {
+    let radius = (-2.0 * ln(1.0 - (u >> 11) as f64 / (1u64 << 53) as f64)).sqrt();
+    let [sin, cos] = sin_cos_turn(v);
     [radius * cos, radius * sin]
+}
+
+/// Natural logarithm of a normal positive number, within 2 ULP: `x = 2^e m`, `ln m = 2 artanh((m - 1) / (m + 1))`.
+fn ln(x: f64) -> f64 {
+    // Adding this to the exponent's field moves the cut between powers of two to √½.
+    const CUT: u64 = 0x3FE6_A09E_667F_3BCD;
+    let shifted = x.to_bits().wrapping_sub(CUT);
+    let m = f64::from_bits((shifted & ((1 << 52) - 1)) + CUT);
+    let s = (m - 1.0) / (m + 1.0);
+    let square = s * s;
+    let series = (0..10).rev().fold(1.0 / 21.0, |sum, i| sum * square + 1.0 / f64::from(2 * i + 1));
+    (shifted as i64 >> 52) as f64 * LN_2 + 2.0 * s * series
+}
+
+/// Sine and cosine of `turn / 2^64` turns: series about the nearest quarter.
+fn sin_cos_turn(turn: u64) -> [f64; 2] {
+    let quarter = ((turn >> 61) + 1) >> 1;
+    let t = turn.wrapping_sub(quarter << 62) as i64 as f64 * (TAU / 18_446_744_073_709_551_616.0);
+    let square = -t * t;
+    // 1 + x/(a b) (1 + x/(c d) (…)) with the factors of the factorial.
+    let series =
+        |first: u32| (0..8).rev().fold(1.0, |sum, i| 1.0 + sum * square * (1.0 / f64::from((first + 2 * i) * (first + 2 * i + 1))));
+    let (sin, cos) = (t * series(2), series(1));
+    let [sin, cos] = if quarter & 1 == 1 { [cos, -sin] } else { [sin, cos] };
+    if quarter & 2 == 2 { [-sin, -cos] } else { [sin, cos] }
 }
 
 fn on<T: Random>(kernel: &GenerateKernel, frame: &Frame) {
@@ -85,12 +130,16 @@ fn on<T: Random>(kernel: &GenerateKernel, frame: &Frame) {
 
 fn random<T: Random>(kernel: &GenerateKernel, frame: &Frame, numbers: impl Fn([u32; 4]) -> T::Lanes + Sync) {
     let key = frame.scalar(kernel.args[0].0);
+    const COUNTERS: usize = 8;
     let lanes = 16 / size_of::<T>();
     in_blocks(kernel, frame, 1 << 12, |start, block: &mut [T]| {
         debug_assert_eq!(start % lanes, 0, "a block begins with a counter");
-        for (i, out) in block.chunks_mut(lanes).enumerate() {
-            let values = numbers(philox(key, (start / lanes + i) as u64));
-            out.copy_from_slice(&values.as_ref()[..out.len()]);
+        for (i, out) in block.chunks_mut(lanes * COUNTERS).enumerate() {
+            let words = philox_lanes::<COUNTERS>(key, (start / lanes + i * COUNTERS) as u64);
+            for (j, out) in out.chunks_mut(lanes).enumerate() {
+                let values = numbers(words.map(|word| word[j]));
+                out.copy_from_slice(&values.as_ref()[..out.len()]);
+            }
         }
     });
 }
@@ -152,6 +201,7 @@ mod tests {
 
     #[test]
     fn philox_gives_the_known_answers() {
+        let philox_wide = |key, counter: [u32; 4]| rounds(key, counter.map(|c| [c])).map(|[word]| word);
         let ones = u32::MAX;
         assert_eq!(philox(0, 0), [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
         assert_eq!(philox_wide([ones; 2], [ones; 4]), [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]);
@@ -199,6 +249,20 @@ mod tests {
             assert!(f32::uniform([word; 4]).iter().all(|u| (0.0..1.0).contains(u)));
             assert!(f64::uniform([word; 4]).iter().all(|u| (0.0..1.0).contains(u)));
         }
+    }
+
+    #[test]
+    fn the_series_are_exact_to_a_few_units() {
+        for i in 0..100_000u64 {
+            let turn = i.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let x = 1.0 - (turn >> 11) as f64 / (1u64 << 53) as f64;
+            assert!((ln(x) - x.ln()).abs() <= 4.0 * f64::EPSILON * x.ln().abs(), "ln {x}");
+            let (sin, cos) = (TAU * (turn as f64 / 2f64.powi(64))).sin_cos();
+            let [s, c] = sin_cos_turn(turn);
+            assert!((s - sin).abs() < 2e-15 && (c - cos).abs() < 2e-15, "turn {turn}");
+        }
+        assert_eq!([ln(1.0), ln(2f64.powi(-53))], [0.0, -53.0 * LN_2]);
+        assert_eq!([0, 1, 2, 3].map(|q| sin_cos_turn(q << 62)), [[0.0, 1.0], [1.0, 0.0], [0.0, -1.0], [-1.0, 0.0]]);
     }
 
     #[test]
