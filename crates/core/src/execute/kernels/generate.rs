@@ -29,20 +29,18 @@ pub fn philox(key: u64, counter: u64) -> [u32; 4] {
 
 /// The words of `N` counters from `first` on: word by word, so that the counters advance side by side.
 fn philox_lanes<const N: usize>(key: u64, first: u64) -> [[u32; N]; 4] {
-    let mut counters = [[0; N]; 4];
-    for i in 0..N {
-        let counter = first + i as u64;
-        (counters[0][i], counters[1][i]) = (counter as u32, (counter >> 32) as u32);
-    }
+    let counter: [u64; N] = std::array::from_fn(|i| first + i as u64);
+    let counters = [counter.map(|c| c as u32), counter.map(|c| (c >> 32) as u32), [0; N], [0; N]];
     rounds([key as u32, (key >> 32) as u32], counters)
 }
 
 fn rounds<const N: usize>(mut key: [u32; 2], mut c: [[u32; N]; 4]) -> [[u32; N]; 4] {
     for _ in 0..10 {
-        for i in 0..N {
-            let (a, b) = (u64::from(c[0][i]) * 0xD251_1F53, u64::from(c[2][i]) * 0xCD9E_8D57);
-            (c[0][i], c[1][i]) = ((b >> 32) as u32 ^ c[1][i] ^ key[0], b as u32);
-            (c[2][i], c[3][i]) = ((a >> 32) as u32 ^ c[3][i] ^ key[1], a as u32);
+        let [w, x, y, z] = &mut c;
+        for (((w, x), y), z) in w.iter_mut().zip(x).zip(y).zip(z) {
+            let (a, b) = (u64::from(*w) * 0xD251_1F53, u64::from(*y) * 0xCD9E_8D57);
+            (*w, *x) = ((b >> 32) as u32 ^ *x ^ key[0], b as u32);
+            (*y, *z) = ((a >> 32) as u32 ^ *z ^ key[1], a as u32);
         }
         key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
     }
