@@ -20,6 +20,7 @@ pub use differentiate::{Cut, Targets, Unreached};
 pub use dtype::{DType, Element, Scalar};
 pub use ops::{Batch, BatchCx, Cx, Dense, Meta, Mismatch, OpDef, OutShape, Rule, Sample, Spec, Tangents, Typed};
 pub use program::{Expr, Pointwise, Step};
+pub use read::{Destination, EvalError, Stats};
 pub use record::{Array, ArrayError, Given, IntoOperand, Tape, Tensor};
 pub use shape::{IntoShape, MAX_RANK, Shape};
 pub use tree::{Leaf, Path, PathMismatch, Role, Tree};

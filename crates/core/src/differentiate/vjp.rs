@@ -7,7 +7,7 @@ use crate::{
     record::{Record, Walk, node::Operand},
 };
 use smallvec::{SmallVec, smallvec};
-use std::panic::Location;
+use std::{panic::Location, time::Instant};
 
 /// The cotangent of each target, in order; `None` where nothing arrived.
 pub(crate) type Pulled<'t> = SmallVec<[Option<Tensor<'t>>; 4]>;
@@ -31,6 +31,7 @@ pub(crate) fn pull<'t>(results: &[(Tensor<'t>, Tensor<'t>)], targets: &[Tensor<'
     if last < first {
         return smallvec![None; targets.len()];
     }
+    let start = Instant::now();
     let (mut scratch, begin) = {
         let mut r = tape.record.borrow_mut();
         (r.scratch.pop().unwrap_or_default(), r.nodes.len())
@@ -57,7 +58,7 @@ pub(crate) fn pull<'t>(results: &[(Tensor<'t>, Tensor<'t>)], targets: &[Tensor<'
     let pulled = targets.iter().map(|t| finish(&scratch, *t)).collect();
     let mut r = tape.record.borrow_mut();
     let end = r.nodes.len();
-    r.walks.push(Walk { nodes: begin..end, result: last });
+    r.walks.push(Walk { nodes: begin..end, result: last, time: start.elapsed() });
     r.scratch.push(scratch);
     pulled
 }

@@ -2,4 +2,5 @@
 
 pub mod frame;
 pub mod kernels;
+pub(crate) mod run;
 pub mod threads;

@@ -97,6 +97,15 @@ impl Buffer {
         self.block().refs.load(Ordering::Acquire)
     }
 
+    /// `bytes` bytes from `offset` on, in a buffer of their own.
+    pub fn copy_part(&self, offset: usize, bytes: usize) -> Buffer {
+        assert!(offset + bytes <= self.len, "a part of {} bytes, not {offset}..{}", self.len, offset + bytes);
+        let copy = Buffer::new(bytes);
+        // SAFETY: both ranges lie within their buffers (asserted), which are two different allocations.
+        unsafe { std::ptr::copy_nonoverlapping(self.ptr().add(offset), copy.ptr(), bytes) };
+        copy
+    }
+
     fn block(&self) -> &Block {
         // SAFETY: a block lives while a buffer refers to it; it is shared only, apart from its atomic count.
         unsafe { self.block.as_ref() }

@@ -1,3 +1,131 @@
 //! Plan: the nodes that a result needs become kernels over one arena.
+//!
+//! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
+//! the way, `layout` turns views into strides, `fuse` groups what shares a loop, `emit` writes the kernels, `memory` places their buffers.
+//! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one.
 
+mod build;
+pub(crate) mod cache;
+mod dump;
+mod emit;
+mod fuse;
+mod graph;
 pub mod kernel;
+mod layout;
+pub(crate) mod live;
+mod memory;
+mod simplify;
+mod verify;
+
+use crate::{DType, Shape, record::Record};
+use kernel::{BufferId, Kernel};
+
+/// Kernels in order, and where their buffers lie.
+pub(crate) struct Plan {
+    pub kernels: Vec<Kernel>,
+    /// By buffer number; the inputs come first.
+    pub buffers: Vec<Placed>,
+    pub arena_bytes: usize,
+    /// The wanted results, in order.
+    pub outputs: Vec<Output>,
+    /// Values in the arena that stay valid after the run.
+    pub kept: Vec<Kept>,
+    /// Number of live nodes.
+    pub nodes: usize,
+    /// For each kernel, the live node that it is named after in reports.
+    pub origins: Vec<u32>,
+    /// Number of inputs.
+    pub inputs: usize,
+}
+
+/// Where a buffer lies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Placed {
+    /// Input so and so of the run.
+    Input(u32),
+    /// Bytes of the arena from an offset on.
+    Arena { offset: usize, bytes: usize },
+    /// Memory of its own, handed out as a result.
+    Result { bytes: usize },
+    /// The memory of an input whose last reader is done.
+    Donated { input: u32 },
+}
+
+/// A wanted result.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Output {
+    pub buffer: BufferId,
+    pub shape: Shape,
+    pub dtype: DType,
+}
+
+/// A value that stays valid in the arena.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Kept {
+    /// Which live node.
+    pub live: u32,
+    pub buffer: BufferId,
+}
+
+/// What a plan is made for, besides the graph.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Whether every result is searched for NaN.
+    pub trap: bool,
+    /// Whether loops are fused; off for the eager switch and the NaN trap.
+    pub fuse: bool,
+    /// Bytes of intermediates that stay valid for later reads.
+    pub keep_bytes: usize,
+    /// Results that may take over an input's memory: (number of the result, the input's node).
+    pub donate: Vec<(u32, u32)>,
+}
+
+impl Options {
+    /// A number that differs, very likely, between different options.
+    fn hash(&self) -> u64 {
+        let start = self.keep_bytes as u64 ^ u64::from(self.fuse) << 63 ^ u64::from(self.trap) << 62;
+        self.donate
+            .iter()
+            .fold(start, |h, &(a, b)| (h.rotate_left(9) ^ u64::from(a) << 32 ^ u64::from(b)).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+}
+
+/// Plans the live nodes `order` of a tape for the results `outputs`.
+///
+/// `keep_also`: numbers in `order` of nodes that stay valid whatever their size, since a later read had to compute them twice.
+pub(crate) fn plan(r: &Record, order: &[u32], outputs: &[u32], options: &Options, keep_also: &[u32]) -> Plan {
+    let graph = build::build(r, order, outputs);
+    verify::graph(&graph);
+    let laid = layout::lay_out(graph);
+    verify::graph(&laid.graph);
+    let groups = fuse::fuse(&laid, options.fuse);
+    verify::groups(&laid, &groups);
+    let emitted = emit::emit(&laid, &groups);
+    let plan = memory::place(&laid, emitted, options, keep_also, order);
+    verify::plan(&plan);
+    plan
+}
+
+impl Plan {
+    /// The buffers that kernel `at` writes, with dtype and number of elements.
+    pub fn written(&self, at: usize) -> Vec<(BufferId, DType, usize)> {
+        let size = |dims: &[usize]| dims.iter().product();
+        match &self.kernels[at] {
+            Kernel::Fused(k) => {
+                let stores = k.stores.iter().map(|s| (s.to.buffer, s.to.dtype, size(&s.to.dims)));
+                let kept = size(&k.dims[..k.outer]) * size(&k.dims[k.dims.len() - k.inner..]);
+                let folds = k.folds.iter().map(|f| (f.to, f.fold.result(f.dtype), kept));
+                stores.chain(folds).collect()
+            }
+            Kernel::Contract(k) => {
+                let (rank, a, b) = (k.a.dims.len(), &k.a.dims, &k.b.dims);
+                vec![(k.out, k.a.dtype, size(&a[..rank - 1]) * b[rank - 1])]
+            }
+            Kernel::Index(k) => vec![(k.out, k.x.dtype, k.shape.size())],
+            Kernel::Scan(k) => vec![(k.out, k.x.dtype, size(&k.x.dims))],
+            Kernel::Place(k) => vec![(k.out, k.dtype, k.size)],
+            Kernel::Generate(k) => vec![(k.out, k.dtype, k.shape.size())],
+            Kernel::Opaque(k) => vec![(k.out, k.dtype, k.shape.size())],
+        }
+    }
+}

@@ -11,6 +11,8 @@ use std::panic::Location;
 pub(crate) struct Leaf {
     pub array: Array,
     pub kind: LeafKind,
+    /// Its node.
+    pub node: u32,
     /// Where an update took the buffer away, if one did.
     pub donated: Option<&'static Location<'static>>,
 }

@@ -9,7 +9,7 @@ mod tape;
 mod tensor;
 
 pub use array::{Array, ArrayError};
-pub(crate) use leaf::LeafKind;
+pub(crate) use leaf::{LEAF, LeafKind};
 pub use operators::{Given, IntoOperand};
 pub(crate) use operators::{binary, broadcast, promote};
 pub use tape::Tape;

@@ -58,6 +58,10 @@ impl Operand {
         assert!(index <= Self::INDEX as usize, "a tape holds at most 2^28 scalars");
         Operand(Self::SLOT | (Tag::of(bits, dtype) as u32) << Self::TAG_SHIFT | index as u32)
     }
+    /// The same operand under another slot number.
+    pub fn renumbered(self, slot: usize) -> Self {
+        Operand(self.0 & !Self::INDEX | slot as u32)
+    }
     pub fn as_node(self) -> Option<usize> {
         (self.0 & Self::SLOT == 0).then_some(self.0 as usize)
     }

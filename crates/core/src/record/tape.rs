@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use std::{
     cell::{Cell, Ref, RefCell},
     panic::Location,
+    time::Duration,
 };
 
 /// Where operations are recorded: a growing list of nodes.
@@ -59,14 +60,19 @@ pub struct Tape {
     pub(crate) record: RefCell<Record>,
     pub(crate) reader: RefCell<Reader>,
     /// Called after each push; how the eager switch evaluates at record time.
-    pub(crate) on_push: Cell<Option<fn(Tensor<'_>)>>,
+    pub(crate) on_push: Cell<Option<PushHook>>,
 }
+
+/// What runs after each push; an error is reported on the line that recorded.
+pub(crate) type PushHook = fn(Tensor<'_>) -> Result<(), String>;
 
 /// A value kept for later reads.
 #[derive(Clone)]
 pub(crate) struct Value {
     pub buffer: Buffer,
     pub offset: usize,
+    /// Whether the buffer holds nothing else; otherwise it is the arena of a run.
+    pub whole: bool,
 }
 
 /// A scalar operand: raw bits of its dtype.
@@ -80,6 +86,7 @@ pub(crate) struct Slot {
 pub(crate) struct Walk {
     pub nodes: std::ops::Range<usize>,
     pub result: usize,
+    pub time: Duration,
 }
 
 /// The list itself.
@@ -153,6 +160,21 @@ impl Record {
         self.tables.attrs.get(self.nodes[id].attrs)
     }
 
+    /// Whether a node is a leaf whose memory an update has taken.
+    pub fn is_donated(&self, id: usize) -> bool {
+        let node = &self.nodes[id];
+        node.op.0.is_leaf() && self.leaves[node.attrs as usize].donated.is_some()
+    }
+
+    /// Lets go of the values of some nodes.
+    pub fn forget_values(&mut self, ids: &[u32]) {
+        for &id in ids {
+            if let Some(v) = self.values.get_mut(id as usize) {
+                *v = None;
+            }
+        }
+    }
+
     /// The value kept for a node, if any.
     pub fn value(&self, id: usize) -> Option<&Value> {
         self.values.get(id).and_then(Option::as_ref)
@@ -186,6 +208,7 @@ impl Tape {
         let spare = SPARE.try_with(|s| s.borrow_mut().pop()).ok().flatten();
         let Spare { record, reader } = spare.unwrap_or_else(|| Spare { record: Record::new(), reader: Reader::new() });
         let tape = Tape { record: RefCell::new(record), reader: RefCell::new(reader), on_push: Cell::new(None) };
+        tape.reader.borrow_mut().reset();
         crate::read::configure(&tape);
         tape
     }
@@ -193,6 +216,7 @@ impl Tape {
     /// Forgets every node, keeping memory and plans.
     pub fn clear(&mut self) {
         self.record.get_mut().clear();
+        self.reader.get_mut().reset();
     }
 
     /// Number of recorded nodes.
@@ -227,7 +251,8 @@ impl Tape {
         let shape = r.tables.shapes.intern(*value.shape());
         // A leaf has no attributes: the field holds its number.
         let index = r.leaves.len() as u32;
-        r.leaves.push(Leaf { array: value.clone(), kind, donated: None });
+        let id = r.nodes.len() as u32;
+        r.leaves.push(Leaf { array: value.clone(), kind, node: id, donated: None });
         let node = Node::new(&LEAF, &[], &mut r.spill, index, shape, value.dtype());
         let id = r.push(node, at);
         Tensor { tape: self, id: Operand::node(id) }
@@ -289,8 +314,10 @@ impl Tape {
         let id = Operand::node(r.push(node, at));
         drop(record);
         let y = Tensor { tape: self, id };
-        if let Some(hook) = self.on_push.get() {
-            hook(y);
+        if let Some(hook) = self.on_push.get()
+            && let Err(why) = hook(y)
+        {
+            panic!("{why}");
         }
         y
     }
@@ -315,7 +342,8 @@ impl Drop for Tape {
         if record.nodes.capacity() > KEEP_NODES {
             record = Record { tables: record.tables, ..Record::new() };
         }
-        let reader = std::mem::replace(self.reader.get_mut(), Reader::new());
+        let mut reader = std::mem::replace(self.reader.get_mut(), Reader::new());
+        reader.reset(); // lets go of what the runs held
         let tables = &record.tables;
         if tables.shapes.len() > KEEP_TABLES || tables.attrs.len() > KEEP_TABLES {
             return; // plans hold numbers of these tables, so both go

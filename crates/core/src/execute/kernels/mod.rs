@@ -1,4 +1,15 @@
 //! The loops. The only place where elements are read and written through pointers.
+// Fused loops: instruction sets, the functions of one element, loops over a block, the blocks.
+pub mod isa;
+mod maths;
+pub mod pointwise;
+mod fold;
+mod space;
+mod scratch;
+pub mod fused;
+#[cfg(test)]
+mod tests;
+// Loops of their own.
 pub mod contract;
 pub mod gemm;
 pub mod generate;
@@ -6,4 +17,5 @@ pub mod index;
 pub mod opaque;
 pub mod place;
 pub mod scan;
+pub mod scan_nan;
 pub mod strided;

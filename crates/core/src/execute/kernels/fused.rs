@@ -1,0 +1,585 @@
+//! How does a fused loop run? Block by block: every instruction is one vector loop over registers that fit the first cache.
+//!
+//! [`Prepared`] fixes all that depends on the kernel alone: loops, registers, blocks and tasks. Blocks and tasks depend on
+//! shapes only, so that results are the same bits on any number of threads.
+
+use super::{
+    fold::{self, Accumulators, FLUSH, FoldLoops, State},
+    isa::{BlockFn, Isa},
+    pointwise,
+    scratch::{self, Layout},
+    space::{self, BLOCK, Filled, Index, Operand, Space},
+};
+use crate::{
+    execute::{frame::Frame, threads},
+    plan::kernel::{BufferId, FoldStore, Fused, Inst, Reg, ScalarSource},
+};
+
+/// Long rows and high columns are folded in chunks of about so many elements when there are few of them.
+const CHUNK: usize = 1 << 15;
+/// From so many independent rows or column blocks on, none is cut into chunks.
+const ENOUGH: usize = 64;
+/// The most chunks, and the most tasks.
+const MOST: [usize; 2] = [64, 256];
+/// Work of a task, in tenths of a nanosecond: half of what sharing needs to pay.
+const TASK: usize = 8_000;
+
+/// A fused loop made ready to run.
+pub struct Prepared {
+    space: Space,
+    /// Length of a block.
+    step: usize,
+    /// Registers of all kinds: where in the scratch memory each begins, if it is there.
+    slots: Vec<Option<usize>>,
+    loads: Vec<(Operand, usize)>,
+    scalars: Vec<(ScalarSource, usize, usize)>, // value, bytes of an element, slot
+    code: Vec<Op>,
+    stores: Vec<StoreOp>,
+    folds: Vec<FoldOp>,
+    needs_index: bool,
+    nest: Nest,
+    /// Number of tasks.
+    tasks: usize,
+    pointers: usize, // where in the scratch memory the table of pointers begins
+    filled: usize,   // and what the loads' registers were filled with
+    scratch: usize,
+    partials: usize,
+}
+
+struct Op {
+    run: BlockFn,
+    args: [usize; 3],
+    out: usize,
+}
+
+struct StoreOp {
+    to: Operand,
+    slot: usize,
+    /// The instruction that computes it writes to memory at once.
+    direct: bool,
+}
+
+struct FoldOp {
+    loops: FoldLoops,
+    slot: usize,
+    to: BufferId,
+    /// Bytes of a result.
+    size: usize,
+    /// Where in the scratch memory its accumulators begin, for columns: narrow, wide, positions.
+    accumulators: [usize; 3],
+    /// And its states: one for each column, or one.
+    states: usize,
+}
+
+/// The loops around the blocks. Units are folded independently, each with a partial result for each of its columns.
+#[derive(Clone, Copy)]
+enum Nest {
+    /// No folds.
+    Flat,
+    /// Each block holds whole rows.
+    ShortRows { rows: usize, length: usize },
+    /// Rows of many blocks, cut into chunks.
+    LongRows { rows: usize, length: usize, chunk: usize, chunks: usize },
+    /// `length` rows of `columns`, many times, cut into chunks of rows and blocks of columns.
+    Columns { outer: usize, length: usize, columns: usize, blocks: usize, chunk: usize, chunks: usize },
+}
+
+/// Makes a fused loop ready for this machine.
+///
+/// # Panics
+/// When an instruction or a fold does not exist for its dtype, or the kernel contradicts itself.
+pub fn prepare(kernel: &Fused) -> Prepared {
+    prepare_for(kernel, Isa::current())
+}
+
+/// Prepares and runs: for loops that run once.
+pub fn run_once(kernel: &Fused, frame: &Frame) {
+    run(&prepare(kernel), frame);
+}
+
+/// The registers of a kernel as it is being prepared: each value gets a slot, so that a register may be reused.
+struct Slots {
+    places: Vec<Option<usize>>,
+    held: Vec<Option<usize>>, // by register: the slot of the value it holds
+    layout: Layout,
+    scratch: Vec<((Reg, usize), usize)>, // computed values by register and element size
+}
+
+impl Slots {
+    fn add(&mut self, bytes: Option<usize>) -> usize {
+        let place = bytes.map(|b| self.layout.reserve(b));
+        self.places.push(place);
+        self.places.len() - 1
+    }
+
+    fn of(&self, reg: Reg) -> usize {
+        match self.held[usize::from(reg)] {
+            Some(slot) => slot,
+            None => panic!("a fused kernel reads register {reg}, which holds nothing yet"),
+        }
+    }
+
+    /// Room for a computed value; the same for later values of that size in the same register.
+    fn computed(&mut self, reg: Reg, size: usize) -> usize {
+        match self.scratch.iter().find(|(key, _)| *key == (reg, size)) {
+            Some(&(_, slot)) => slot,
+            None => {
+                let slot = self.add(Some(BLOCK * size));
+                self.scratch.push(((reg, size), slot));
+                slot
+            }
+        }
+    }
+}
+
+fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
+    let (outer, inner) = (kernel.outer, kernel.dims.len() - kernel.inner);
+    let places: Vec<_> = kernel.loads.iter().map(|l| &l.from).chain(kernel.stores.iter().map(|s| &s.to)).collect();
+    let (space, mut operands) = Space::new(&kernel.dims, [outer, inner], &places);
+    let targets = operands.split_off(kernel.loads.len());
+    let mut slots =
+        Slots { places: Vec::new(), held: vec![None; usize::from(kernel.registers)], layout: Layout::default(), scratch: Vec::new() };
+    let mut loads = Vec::new();
+    for (load, operand) in kernel.loads.iter().zip(operands) {
+        let slot = slots.add((!operand.is_pointer()).then_some(BLOCK * operand.size));
+        slots.held[usize::from(load.reg)] = Some(slot);
+        loads.push((operand, slot));
+    }
+    let mut scalars = Vec::new();
+    for scalar in &kernel.scalars {
+        let size = scalar.dtype.size();
+        let slot = slots.add(Some(BLOCK * size));
+        slots.held[usize::from(scalar.reg)] = Some(slot);
+        scalars.push((scalar.from, size, slot));
+    }
+    let direct = direct_stores(kernel, &targets);
+    let mut direct_slots = vec![None; targets.len()];
+    let code = kernel.code.iter().enumerate().map(|(at, inst)| {
+        let store = direct.iter().position(|&d| d == Some(at));
+        let op = compile(inst, isa, &mut slots, store.is_some());
+        if let Some(store) = store {
+            direct_slots[store] = Some(op.out);
+        }
+        op
+    });
+    let code: Vec<_> = code.collect();
+    let stores: Vec<_> = targets
+        .into_iter()
+        .zip(&kernel.stores)
+        .zip(&direct_slots)
+        .map(|((to, store), direct)| StoreOp { to, slot: direct.unwrap_or_else(|| slots.of(store.reg)), direct: direct.is_some() })
+        .collect();
+    let extent = |dims: &[usize]| dims.iter().product::<usize>();
+    let counts = [extent(&kernel.dims[..outer]), extent(&kernel.dims[outer..inner]), extent(&kernel.dims[inner..])];
+    let row = if kernel.folds.is_empty() {
+        space.last
+    } else if counts[2] == 1 {
+        counts[1]
+    } else {
+        counts[2]
+    };
+    let step = space.step(row);
+    let nest = if kernel.folds.is_empty() { Nest::Flat } else { Nest::of(counts, &space, step) };
+    let folds: Vec<_> = kernel.folds.iter().map(|f| fold_op(f, isa, nest, &mut slots)).collect();
+    let needs_index = loads.iter().any(|(o, _)| o.needs_index()) || stores.iter().any(|s| s.to.needs_index());
+    let weight = weight(kernel, &loads, &stores);
+    let (pointers, filled) =
+        (slots.layout.reserve(slots.places.len() * size_of::<*mut u8>()), slots.layout.reserve(loads.len() * size_of::<Filled>()));
+    let units = nest.units(&space, step);
+    Prepared {
+        step,
+        needs_index,
+        tasks: tasks(space.size.saturating_mul(weight), units),
+        partials: if nest.chunks() > 1 { folds.len() * counts[0] * counts[2] * nest.chunks() } else { 0 },
+        scratch: slots.layout.bytes(),
+        slots: slots.places,
+        space,
+        loads,
+        scalars,
+        code,
+        stores,
+        folds,
+        nest,
+        pointers,
+        filled,
+    }
+}
+
+/// For each store the instruction that may write to its memory at once, if there is one.
+fn direct_stores(kernel: &Fused, targets: &[Operand]) -> Vec<Option<usize>> {
+    let mut taken: Vec<Option<usize>> = Vec::new();
+    for (store, to) in kernel.stores.iter().zip(targets) {
+        let last = kernel.code.iter().rposition(|inst| inst.out == store.reg);
+        taken.push(last.filter(|at| !store.in_place && to.is_pointer() && !taken.contains(&Some(*at))));
+    }
+    taken
+}
+
+fn compile(inst: &Inst, isa: Isa, slots: &mut Slots, direct: bool) -> Op {
+    let n = inst.instr.arity();
+    let first = slots.of(inst.args[0]);
+    let mut args = [first; 3]; // those that it does not have point somewhere valid as well
+    for (slot, &reg) in args.iter_mut().zip(&inst.args[..n]) {
+        *slot = slots.of(reg);
+    }
+    let size = inst.instr.result(inst.of).size();
+    let out = if direct { slots.add(None) } else { slots.computed(inst.out, size) };
+    assert!(!args.contains(&out), "a fused kernel has {inst:?}, which writes over its own argument");
+    slots.held[usize::from(inst.out)] = Some(out);
+    Op { run: pointwise::block(isa, inst.instr, inst.of), args, out }
+}
+
+fn fold_op(store: &FoldStore, isa: Isa, nest: Nest, slots: &mut Slots) -> FoldOp {
+    let columns = matches!(nest, Nest::Columns { .. });
+    let accumulators = [(); 3].map(|()| slots.layout.reserve(if columns { BLOCK * 8 } else { 0 }));
+    let states = slots.layout.reserve(if columns { BLOCK * size_of::<State>() } else { size_of::<State>() });
+    FoldOp {
+        loops: fold::loops(isa, store.fold, store.dtype),
+        slot: slots.of(store.reg),
+        to: store.to,
+        size: store.fold.result(store.dtype).size(),
+        accumulators,
+        states,
+    }
+}
+
+/// Work for one element, in tenths of a nanosecond.
+fn weight(kernel: &Fused, loads: &[(Operand, usize)], stores: &[StoreOp]) -> usize {
+    let code: usize = kernel.code.iter().map(|i| pointwise::weight(i.instr, i.of)).sum();
+    let strided = loads.iter().filter(|(o, _)| o.is_strided()).count() + stores.iter().filter(|s| s.to.is_strided()).count();
+    code + 4 * strided + kernel.folds.len() + 1
+}
+
+fn tasks(work: usize, units: usize) -> usize {
+    let tasks = (work / TASK).min(MOST[1]).min(units);
+    if tasks < 2 { 1 } else { tasks }
+}
+
+impl Nest {
+    fn of([outer, length, columns]: [usize; 3], space: &Space, step: usize) -> Nest {
+        if columns != 1 {
+            let (width, blocks) = if columns > BLOCK { (BLOCK, space.blocks(columns, step)) } else { (columns.max(1), 1) };
+            let group = if columns > BLOCK { 1 } else { step / width };
+            let wanted = if outer * blocks < ENOUGH { (length * width).div_ceil(CHUNK).clamp(1, MOST[0]) } else { 1 };
+            let chunk = length.div_ceil(wanted).next_multiple_of(group.max(1)).max(1);
+            Nest::Columns { outer, length, columns, blocks, chunk, chunks: length.div_ceil(chunk).max(1) }
+        } else if length <= BLOCK {
+            Nest::ShortRows { rows: outer, length }
+        } else {
+            let whole = if space.last > BLOCK { CHUNK } else { CHUNK / space.last * space.last };
+            let chunk = if outer < ENOUGH { whole.max(length.div_ceil(MOST[0]).next_multiple_of(space.last.min(BLOCK))) } else { length };
+            Nest::LongRows { rows: outer, length, chunk, chunks: length.div_ceil(chunk) }
+        }
+    }
+
+    fn chunks(self) -> usize {
+        match self {
+            Nest::Flat | Nest::ShortRows { .. } => 1,
+            Nest::LongRows { chunks, .. } | Nest::Columns { chunks, .. } => chunks,
+        }
+    }
+
+    /// How many parts there are that can be computed independently.
+    fn units(self, space: &Space, step: usize) -> usize {
+        match self {
+            Nest::Flat => space.size.div_ceil(step.max(1)),
+            Nest::ShortRows { rows, length } => rows.div_ceil((BLOCK / length.max(1)).max(1)),
+            Nest::LongRows { rows, chunks, .. } => rows * chunks,
+            Nest::Columns { outer, blocks, chunks, .. } => outer * blocks * chunks,
+        }
+    }
+}
+
+/// Runs a prepared loop. Allocates nothing once a thread's scratch memory has grown to what the kernel needs.
+///
+/// Every place must lie in its buffer; buffers that are written overlap no others, but for the stores that say so.
+pub fn run(kernel: &Prepared, frame: &Frame) {
+    if kernel.space.size == 0 {
+        return kernel.fold_nothing(frame);
+    }
+    scratch::with_partials(kernel.partials * size_of::<State>(), |partials| {
+        let partials = Partials(partials.cast());
+        if kernel.tasks == 1 {
+            kernel.task(0, 1, frame, partials);
+        } else {
+            threads::run(kernel.tasks, &|task| kernel.task(task, kernel.tasks, frame, partials));
+        }
+        kernel.combine(frame, partials);
+    });
+}
+
+/// Partial results: for each fold, each chunk and each result one state.
+#[derive(Clone, Copy)]
+struct Partials(*mut State);
+// SAFETY: an address; every unit writes states of its own, and they are read when all tasks have ended.
+unsafe impl Send for Partials {}
+// SAFETY: as above.
+unsafe impl Sync for Partials {}
+
+impl Partials {
+    fn at(self, i: usize) -> *mut State {
+        self.0.wrapping_add(i)
+    }
+}
+
+impl Prepared {
+    /// How many results each fold has.
+    fn results(&self) -> usize {
+        match self.nest {
+            Nest::Flat => 0,
+            Nest::ShortRows { rows, .. } | Nest::LongRows { rows, .. } => rows,
+            Nest::Columns { outer, columns, .. } => outer * columns,
+        }
+    }
+
+    fn fold_nothing(&self, frame: &Frame) {
+        for fold in &self.folds {
+            for i in 0..self.results() {
+                // SAFETY: the destination has room for all results.
+                unsafe { (fold.loops.finish)(&fold.loops.start, 1, self.result(fold, frame, i)) };
+            }
+        }
+    }
+
+    /// Where result `i` of a fold goes.
+    fn result(&self, fold: &FoldOp, frame: &Frame, i: usize) -> *mut u8 {
+        let buffer = frame.buffer(fold.to);
+        debug_assert!((i + 1) * fold.size <= buffer.bytes, "result {i} of a fold into a buffer of {} bytes", buffer.bytes);
+        buffer.ptr.wrapping_add(i * fold.size)
+    }
+
+    /// Merges the chunks' partial results, in order.
+    fn combine(&self, frame: &Frame, partials: Partials) {
+        if self.partials == 0 {
+            return;
+        }
+        let (results, chunks) = (self.results(), self.nest.chunks());
+        for (f, fold) in self.folds.iter().enumerate() {
+            for i in 0..results {
+                let mut state = fold.loops.start;
+                for chunk in 0..chunks {
+                    let at = (f * chunks + chunk) * results + i;
+                    debug_assert!(at < self.partials);
+                    // SAFETY: every unit has written its states, and all tasks have ended.
+                    (fold.loops.merge)(&mut state, unsafe { *partials.at(at) });
+                }
+                // SAFETY: the destination has room for all results.
+                unsafe { (fold.loops.finish)(&state, 1, self.result(fold, frame, i)) };
+            }
+        }
+    }
+
+    fn task(&self, task: usize, tasks: usize, frame: &Frame, partials: Partials) {
+        scratch::with_registers(self.scratch, |memory| {
+            let units = self.nest.units(&self.space, self.step);
+            let (first, end) = (units * task / tasks, units * (task + 1) / tasks);
+            let mut worker = Worker::new(self, frame, memory, partials);
+            match self.nest {
+                Nest::Flat => worker.flat(first * self.step, (end * self.step).min(self.space.size)),
+                Nest::ShortRows { rows, length } => {
+                    let together = BLOCK / length;
+                    worker.short_rows(first * together, (end * together).min(rows), length);
+                }
+                Nest::LongRows { .. } => (first..end).for_each(|unit| worker.long_row(unit)),
+                Nest::Columns { .. } => (first..end).for_each(|unit| worker.columns(unit)),
+            }
+        });
+    }
+}
+
+/// One task at work: the registers in its thread's scratch memory.
+struct Worker<'a> {
+    kernel: &'a Prepared,
+    frame: &'a Frame<'a>,
+    memory: *mut u8,
+    /// By slot.
+    pointers: &'a mut [*mut u8],
+    filled: &'a mut [Filled],
+    partials: Partials,
+}
+
+impl<'a> Worker<'a> {
+    fn new(kernel: &'a Prepared, frame: &'a Frame<'a>, memory: *mut u8, partials: Partials) -> Self {
+        let longest = BLOCK.min(kernel.space.size);
+        // SAFETY: the layout has room for both tables, aligned; they are written here before they are read.
+        let (pointers, filled) = unsafe {
+            let pointers = memory.add(kernel.pointers).cast::<*mut u8>();
+            for (i, place) in kernel.slots.iter().enumerate() {
+                pointers.add(i).write(place.map_or(memory, |at| memory.add(at)));
+            }
+            let filled = memory.add(kernel.filled).cast::<Filled>();
+            (0..kernel.loads.len()).for_each(|i| filled.add(i).write(Filled::NOTHING));
+            (std::slice::from_raw_parts_mut(pointers, kernel.slots.len()), std::slice::from_raw_parts_mut(filled, kernel.loads.len()))
+        };
+        for &(from, size, slot) in &kernel.scalars {
+            // SAFETY: a register holds a block.
+            unsafe { space::fill(frame.scalar(from), size, pointers[slot], longest) };
+        }
+        for (operand, slot) in kernel.loads.iter().filter(|(o, _)| o.is_uniform()) {
+            // SAFETY: as above; the place lies in its buffer.
+            unsafe { space::fill(operand.uniform(frame), operand.size, pointers[*slot], longest) };
+        }
+        Worker { kernel, frame, memory, pointers, filled, partials }
+    }
+
+    /// Loads, computes and stores the block of `n` elements at `flat`.
+    #[inline]
+    fn block(&mut self, flat: usize, n: usize) {
+        let k = self.kernel;
+        debug_assert!(n <= BLOCK && flat + n <= k.space.size);
+        let index: Index = if k.needs_index { k.space.index(flat) } else { Index::default() };
+        for ((operand, slot), filled) in k.loads.iter().zip(self.filled.iter_mut()) {
+            if operand.is_pointer() {
+                self.pointers[*slot] = operand.pointer(self.frame, flat, &index);
+            } else if !operand.is_uniform() {
+                // SAFETY: the place lies in its buffer; the register is scratch memory with room for a block.
+                unsafe { operand.load(&k.space, self.frame, flat, &index, n, self.pointers[*slot], filled) };
+            }
+        }
+        for store in k.stores.iter().filter(|s| s.direct) {
+            self.pointers[store.slot] = store.to.pointer(self.frame, flat, &index);
+        }
+        for op in &k.code {
+            let args = op.args.map(|slot| self.pointers[slot].cast_const());
+            // SAFETY: registers hold a block, and no instruction writes over an argument; memory that is written directly
+            // is not read by this kernel but through this very pointer.
+            unsafe { (op.run)(args, self.pointers[op.out], n) };
+        }
+        for store in k.stores.iter().filter(|s| !s.direct) {
+            let from = self.pointers[store.slot];
+            // SAFETY: the place lies in its buffer; where a pointer was loaded from the same memory, it is the same block.
+            unsafe {
+                if store.to.is_pointer() {
+                    from.copy_to(store.to.pointer(self.frame, flat, &index), n * store.to.size);
+                } else {
+                    store.to.store(&k.space, self.frame, &index, n, from);
+                }
+            }
+        }
+    }
+
+    fn flat(&mut self, mut at: usize, end: usize) {
+        while at < end {
+            let n = self.kernel.space.block(at, end, self.kernel.step);
+            self.block(at, n);
+            at += n;
+        }
+    }
+
+    fn short_rows(&mut self, first: usize, end: usize, length: usize) {
+        let (mut at, end) = (first * length, end * length);
+        while at < end {
+            let n = self.kernel.space.block(at, end, self.kernel.step);
+            debug_assert_eq!(n % length, 0);
+            self.block(at, n);
+            for fold in &self.kernel.folds {
+                let out = self.kernel.result(fold, self.frame, at / length);
+                // SAFETY: the block holds whole rows, and the destination has room for all results.
+                unsafe { (fold.loops.rows)(self.pointers[fold.slot], n / length, length, out) };
+            }
+            at += n;
+        }
+    }
+
+    fn long_row(&mut self, unit: usize) {
+        let Nest::LongRows { rows, length, chunk, chunks } = self.kernel.nest else { return };
+        let (row, part) = (unit / chunks, unit % chunks);
+        let (first, end) = (part * chunk, ((part + 1) * chunk).min(length));
+        self.start_states();
+        let mut at = row * length + first;
+        while at < row * length + end {
+            let n = self.kernel.space.block(at, row * length + end, self.kernel.step);
+            self.block(at, n);
+            for fold in &self.kernel.folds {
+                // SAFETY: the register holds the block, and the layout has room for a state.
+                unsafe { (fold.loops.row)(self.pointers[fold.slot], n, (at - row * length) as i64, self.states(fold)) };
+            }
+            at += n;
+        }
+        self.deliver(row, 1, part, chunks, rows);
+    }
+
+    fn start_states(&mut self) {
+        for fold in &self.kernel.folds {
+            // SAFETY: the layout has room for a state.
+            unsafe { self.states(fold).write(fold.loops.start) };
+        }
+    }
+
+    fn states(&self, fold: &FoldOp) -> *mut State {
+        self.memory.wrapping_add(fold.states).cast()
+    }
+
+    /// Hands over `n` states of each fold, for the results from `at` on: as results if there is one chunk, else as partial ones.
+    fn deliver(&self, at: usize, n: usize, part: usize, chunks: usize, results: usize) {
+        for (f, fold) in self.kernel.folds.iter().enumerate() {
+            let states = self.states(fold);
+            // SAFETY: the states have been written; the destination has room for all results, each of which belongs to one
+            // unit, and so has the table of partial results.
+            unsafe {
+                if chunks == 1 {
+                    (fold.loops.finish)(states, n, self.kernel.result(fold, self.frame, at));
+                } else {
+                    let to = (f * chunks + part) * results + at;
+                    debug_assert!(to + n <= self.kernel.partials);
+                    states.copy_to_nonoverlapping(self.partials.at(to), n);
+                }
+            }
+        }
+    }
+
+    fn columns(&mut self, unit: usize) {
+        let k = self.kernel;
+        let Nest::Columns { outer, length, columns, blocks, chunk, chunks } = k.nest else { return };
+        let (part, block, o) = (unit % chunks, unit / chunks % blocks, unit / chunks / blocks);
+        let (first, end) = (part * chunk, ((part + 1) * chunk).min(length));
+        let start = k.space.nth_block(block, k.step);
+        let wide = columns > BLOCK;
+        let n = if wide { k.space.block(start, columns, k.step) } else { k.step };
+        for fold in &k.folds {
+            // SAFETY: the layout has room for a block of accumulators.
+            unsafe { (fold.loops.reset)(self.accumulators(fold), n) };
+        }
+        if wide {
+            for row in first..end {
+                self.block((o * length + row) * columns + start, n);
+                self.add_block([n, n, n], row, row + 1 - first, row + 1 == end);
+            }
+        } else {
+            let base = o * length;
+            let (mut at, stop) = ((base + first) * columns, (base + end) * columns);
+            let mut calls = 0;
+            while at < stop {
+                let n = k.space.block(at, stop, k.step);
+                self.block(at, n);
+                (at, calls) = (at + n, calls + 1);
+                self.add_block([n, columns, k.step], (at - n) / columns - base, calls, at == stop);
+            }
+        }
+        let width = if wide { n } else { columns };
+        for fold in &k.folds {
+            // SAFETY: the accumulators hold `n` columns side by side, the layout has room for as many states.
+            unsafe { (fold.loops.collect)(self.accumulators(fold), n, width, self.states(fold)) };
+        }
+        self.deliver(o * columns + start, width, part, chunks, outer * columns);
+    }
+
+    /// Folds a block of `n` elements into the `held` accumulators of its columns; `calls` counts blocks from 1.
+    fn add_block(&mut self, [n, columns, held]: [usize; 3], row: usize, calls: usize, last: bool) {
+        for fold in &self.kernel.folds {
+            let into = self.accumulators(fold);
+            // SAFETY: the register holds the block; accumulators have room for a block.
+            unsafe {
+                (fold.loops.column)(self.pointers[fold.slot], n, columns, row as i64, into);
+                if last || calls % FLUSH == 0 {
+                    (fold.loops.flush)(into, held);
+                }
+            }
+        }
+    }
+
+    fn accumulators(&self, fold: &FoldOp) -> Accumulators {
+        let [narrow, wide, index] = fold.accumulators.map(|at| self.memory.wrapping_add(at));
+        Accumulators { narrow, wide, index: index.cast() }
+    }
+}

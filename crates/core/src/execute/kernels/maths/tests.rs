@@ -1,0 +1,232 @@
+//! How far from the truth is each function, on every kind of argument?
+
+use super::Real;
+
+/// `|a - b|` in units of the last place of `b`; 0 for two NaN, huge for one.
+fn ulps32(a: f32, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        return if a.is_nan() && b.is_nan() { 0.0 } else { 1e9 };
+    }
+    let near = b as f32;
+    if f64::from(a) == b || a == near {
+        return 0.0;
+    }
+    if a.is_infinite() || near.is_infinite() {
+        return if (f64::from(a) - f64::from(near)).abs() == 0.0 { 0.0 } else { 1e9 };
+    }
+    let unit = f64::from(f32::from_bits((near.abs().to_bits() & 0x7f80_0000).max(24 << 23))) * f64::from(f32::EPSILON);
+    let unit = if near.abs() < f32::MIN_POSITIVE * 2.0 { f64::from(f32::from_bits(1)) } else { unit };
+    (f64::from(a) - b).abs() / unit
+}
+
+fn ulps64(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        return if a.is_nan() && b.is_nan() { 0.0 } else { 1e9 };
+    }
+    if a.is_sign_negative() != b.is_sign_negative() {
+        return if a == b { 0.0 } else { 1e9 };
+    }
+    a.abs().to_bits().abs_diff(b.abs().to_bits()) as f64
+}
+
+type Single = (&'static str, fn(f32) -> f32, fn(f32) -> f32, fn(f64) -> f64);
+type Double = (&'static str, fn(f64) -> f64, fn(f64) -> f64, fn(f64) -> f64);
+
+fn sigmoid64(x: f64) -> f64 {
+    if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
+}
+
+/// Each function: with fused multiply-add, without, and the reference.
+fn functions<T: Real, F>(reference: [F; 10]) -> [(&'static str, fn(T) -> T, fn(T) -> T, F); 10] {
+    let [a, b, c, d, e, f, g, h, i, j] = reference;
+    [
+        ("exp", T::exp::<true>, T::exp::<false>, a),
+        ("expm1", T::expm1::<true>, T::expm1::<false>, b),
+        ("ln", T::ln::<true>, T::ln::<false>, c),
+        ("ln_1p", T::ln_1p::<true>, T::ln_1p::<false>, d),
+        ("tanh", T::tanh::<true>, T::tanh::<false>, e),
+        ("sigmoid", T::sigmoid::<true>, T::sigmoid::<false>, f),
+        ("sin", T::sin::<true>, T::sin::<false>, g),
+        ("cos", T::cos::<true>, T::cos::<false>, h),
+        ("floor", T::floor::<true>, T::floor::<false>, i),
+        ("erf", T::erf::<true>, T::erf::<false>, j),
+    ]
+}
+
+const REFERENCE: [fn(f64) -> f64; 10] =
+    [f64::exp, f64::exp_m1, f64::ln, f64::ln_1p, f64::tanh, sigmoid64, f64::sin, f64::cos, f64::floor, erf];
+
+/// The error function by its Taylor series, in pairs of doubles: 32 digits less what cancels.
+fn erf(x: f64) -> f64 {
+    if !(x.abs() < 6.0) {
+        return if x.is_nan() { x } else { 1f64.copysign(x) };
+    }
+    let two_over_root_pi = (std::f64::consts::FRAC_2_SQRT_PI, 1.533545961316588e-17);
+    let square = pair_mul((x, 0.0), (x, 0.0));
+    let (mut power, mut sum, mut k) = ((x, 0.0), (x, 0.0), 0.0);
+    while k < 150.0 {
+        k += 1.0;
+        let p = pair_mul(power, square);
+        power = pair_div((-p.0, -p.1), k);
+        sum = pair_add(sum, pair_div(power, 2.0 * k + 1.0));
+    }
+    let y = pair_mul(sum, two_over_root_pi);
+    if x == 0.0 { x } else { y.0 + y.1 }
+}
+fn pair_add(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    let s = a.0 + b.0;
+    let v = s - a.0;
+    let e = (a.0 - (s - v)) + (b.0 - v) + (a.1 + b.1);
+    (s + e, e - ((s + e) - s))
+}
+fn pair_mul(a: (f64, f64), b: (f64, f64)) -> (f64, f64) {
+    let p = a.0 * b.0;
+    let e = a.0.mul_add(b.0, -p) + (a.0 * b.1 + a.1 * b.0);
+    (p + e, e - ((p + e) - p))
+}
+fn pair_div(a: (f64, f64), b: f64) -> (f64, f64) {
+    let q = a.0 / b;
+    let r = (-q).mul_add(b, a.0) + a.1;
+    let e = r / b;
+    (q + e, e - ((q + e) - q))
+}
+
+/// Floats of every exponent, and a fine comb over the interesting range.
+fn singles() -> impl Iterator<Item = f32> {
+    let all = (0..u32::MAX).step_by(if cfg!(debug_assertions) { 20_011 } else { 1009 }).map(f32::from_bits);
+    let comb = (-400_000..400_000).map(|i| i as f32 * 2.7e-4);
+    all.chain(comb).chain(SPECIAL.iter().map(|&x| x as f32))
+}
+fn doubles() -> impl Iterator<Item = f64> {
+    let all = (0..200_000u64).map(|i| f64::from_bits(i.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let comb = (-200_000..200_000).map(|i| f64::from(i) * 3.717e-3);
+    let fine = (-100_000..100_000).map(|i| f64::from(i) * 7.3e-5);
+    all.chain(comb).chain(fine).chain(SPECIAL)
+}
+const SPECIAL: [f64; 22] = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    f64::INFINITY,
+    f64::NEG_INFINITY,
+    f64::NAN,
+    1e-45,
+    -1e-45,
+    5e-324,
+    -5e-324,
+    1e-40,
+    f64::MIN_POSITIVE,
+    88.72,
+    89.0,
+    -87.4,
+    -103.9,
+    709.78,
+    709.79,
+    -745.1,
+    -744.0,
+    1e6,
+];
+
+#[test]
+fn singles_are_within_two_units() {
+    for (name, fused, plain, reference) in functions::<f32, _>(REFERENCE) {
+        let far = ["sin", "cos"].contains(&name);
+        let mut worst = [(0.0, 0.0); 2];
+        for x in singles().filter(|x| !far || !x.is_far()) {
+            let want = reference(f64::from(x));
+            for (form, y) in [fused(x), plain(x)].into_iter().enumerate() {
+                let e = ulps32(y, want);
+                if e >= worst[form].0 {
+                    worst[form] = (e, x);
+                }
+                assert!(want != 0.0 || y.is_sign_negative() == want.is_sign_negative(), "{name}({x:e}): sign of zero");
+            }
+        }
+        println!("f32 {name}: fused {:?} plain {:?}", worst[0], worst[1]);
+        assert!(worst.iter().all(|w| w.0 <= 2.0), "{name}: {worst:?}");
+    }
+}
+
+#[test]
+fn doubles_are_within_two_units() {
+    for (name, fused, plain, reference) in functions::<f64, _>(REFERENCE) {
+        let far = ["sin", "cos"].contains(&name);
+        let mut worst = [(0.0, 0.0); 2];
+        for x in doubles().filter(|x| !far || !x.is_far()) {
+            let want = reference(x);
+            for (form, y) in [fused(x), plain(x)].into_iter().enumerate() {
+                let e = ulps64(y, want);
+                if e >= worst[form].0 {
+                    worst[form] = (e, x);
+                }
+            }
+        }
+        println!("f64 {name}: fused {:?} plain {:?}", worst[0], worst[1]);
+        // The references for tanh and the sigmoid carry errors of their own.
+        let bound = if ["tanh", "sigmoid"].contains(&name) { 3.0 } else { 2.0 };
+        assert!(worst.iter().all(|w| w.0 <= bound), "{name}: {worst:?}");
+    }
+}
+
+#[test]
+fn angles_next_to_multiples_of_pi_keep_their_digits() {
+    // 411557987 π/2-like angles come closest to a multiple; here the nearest doubles to n π/2.
+    for n in 1..600_000 {
+        let x = f64::from(n) * std::f64::consts::FRAC_PI_2;
+        for (y, want) in [(x.sin(), Real::sin::<true>(x)), (x.sin(), Real::sin::<false>(x)), (x.cos(), Real::cos::<false>(x))] {
+            assert!(ulps64(want, y) <= 2.0, "{x}: {want} for {y}");
+        }
+    }
+}
+
+#[test]
+fn powers_follow_c() {
+    let values = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        2.0,
+        -2.0,
+        3.0,
+        -3.0,
+        2.5,
+        -2.5,
+        1e-3,
+        1e10,
+        -1e10,
+        16777215.0,
+        16777216.0,
+        -16777217.0,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        1e-45,
+        3e38,
+        -7.0,
+        0.99999,
+        1.0001,
+    ];
+    for x in values {
+        for y in values {
+            for got in [Real::pow::<true>(x, y), Real::pow::<false>(x, y)] {
+                let want = f64::from(x).powf(f64::from(y));
+                assert!(ulps32(got, want) <= 1.0, "{x}^{y} = {got}, expected {want}");
+                assert!(want != 0.0 || got.is_sign_negative() == want.is_sign_negative(), "{x}^{y}: sign of zero");
+            }
+        }
+    }
+}
+
+#[test]
+fn extrema_and_signs() {
+    assert!(f32::NAN.larger(1.0).is_nan() && 1f32.larger(f32::NAN).is_nan());
+    assert!(f64::NAN.smaller(1.0).is_nan() && 1f64.smaller(f64::NAN).is_nan());
+    for (a, b) in [(0.0f32, -0.0), (-0.0, 0.0)] {
+        assert!(a.larger(b).is_sign_positive() && a.smaller(b).is_sign_negative());
+    }
+    assert_eq!((Real::sign(-3f64), Real::sign(2f64)), (-1.0, 1.0));
+    assert!(Real::sign(-0.0f32).is_sign_negative() && Real::sign(f32::NAN).is_nan());
+}

@@ -1,0 +1,342 @@
+//! Where do the elements of a fused loop's operands lie, and how does a block of them come into a register and out again?
+
+use crate::{
+    MAX_RANK,
+    execute::frame::{Frame, RawBuffer},
+    plan::kernel::{BufferId, Dims, Place, Strides},
+};
+use smallvec::SmallVec;
+
+/// The most elements in a block: a few registers of it fit the first cache.
+pub const BLOCK: usize = 512;
+
+/// An iteration space with as few axes as its operands allow.
+pub struct Space {
+    /// Lengths, none of them 1.
+    dims: Dims,
+    /// Number of elements.
+    pub size: usize,
+    /// Length of the last axis.
+    pub last: usize,
+}
+
+/// How a block of an operand is reached.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Access {
+    /// One element for all.
+    Uniform,
+    /// In the order of the space: a pointer.
+    Dense,
+    /// Dense along the last axis, and a block stays within it: a pointer.
+    Row,
+    /// One element along the last axis, and a block stays within it.
+    RowFill,
+    /// Any strides; what is read repeats every so many elements.
+    Strided { period: usize },
+}
+
+/// An operand of a fused loop.
+pub struct Operand {
+    buffer: BufferId,
+    /// Bytes of one element.
+    pub size: usize,
+    offset: isize,
+    strides: Strides,
+    access: Access,
+}
+
+/// What a register was last filled with.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Filled {
+    from: isize,
+    n: usize,
+}
+
+/// A position in a space.
+pub type Index = [usize; MAX_RANK];
+
+impl Space {
+    /// The space `dims` with its operands. Neighbouring axes become one if all operands allow; none merges across the places
+    /// in `borders`.
+    ///
+    /// # Panics
+    /// When a place has another rank than the space.
+    pub fn new(dims: &[usize], borders: [usize; 2], places: &[&Place]) -> (Space, Vec<Operand>) {
+        let mut kept: SmallVec<[usize; 8]> = SmallVec::new(); // the last of the axes that became this one
+        let mut space = Space { dims: Dims::new(), size: dims.iter().product(), last: 1 };
+        for axis in (0..dims.len()).filter(|&a| dims[a] != 1) {
+            let joins = kept.last().is_some_and(|&before| {
+                !borders.iter().any(|&b| before < b && b <= axis)
+                    && places.iter().all(|p| p.strides[before] == p.strides[axis] * dims[axis] as isize)
+            });
+            match (joins, kept.last_mut(), space.dims.last_mut()) {
+                (true, Some(k), Some(d)) => (*k, *d) = (axis, *d * dims[axis]),
+                _ => {
+                    kept.push(axis);
+                    space.dims.push(dims[axis]);
+                }
+            }
+        }
+        space.last = space.dims.last().copied().unwrap_or(1);
+        let operands = places
+            .iter()
+            .map(|p| {
+                assert!(p.dims[..] == *dims && p.strides.len() == dims.len(), "an operand has dims {:?} in a loop over {dims:?}", p.dims);
+                let strides: Strides = kept.iter().map(|&a| p.strides[a]).collect();
+                let access = space.access(&strides);
+                Operand { buffer: p.buffer, size: p.dtype.size(), offset: p.offset, strides, access }
+            })
+            .collect();
+        (space, operands)
+    }
+
+    fn access(&self, strides: &[isize]) -> Access {
+        let mut step = 1;
+        let dense = self.dims.iter().zip(strides).rev().all(|(&d, &s)| {
+            let fits = s == step;
+            step *= d as isize;
+            fits
+        });
+        match strides.last() {
+            _ if strides.iter().all(|&s| s == 0) && !self.dims.is_empty() => Access::Uniform,
+            _ if dense => Access::Dense,
+            Some(1) if self.last > BLOCK => Access::Row,
+            Some(0) if self.last > BLOCK => Access::RowFill,
+            _ => {
+                let still = strides.iter().take_while(|&&s| s == 0).count();
+                Access::Strided { period: self.dims[still..].iter().product() }
+            }
+        }
+    }
+
+    /// The length of blocks within rows of `row` elements.
+    pub fn step(&self, row: usize) -> usize {
+        if self.last > BLOCK {
+            self.last.div_ceil(self.last.div_ceil(BLOCK)).next_multiple_of(16)
+        } else if row <= BLOCK {
+            BLOCK / row.max(1) * row.max(1)
+        } else {
+            BLOCK / self.last * self.last
+        }
+    }
+
+    /// The length of the block that begins at element `start`: within one row of the last axis where that is long.
+    #[inline]
+    pub fn block(&self, start: usize, end: usize, step: usize) -> usize {
+        let whole = if self.last > BLOCK { step.min(self.last - start % self.last) } else { step };
+        whole.min(end - start)
+    }
+
+    /// How many blocks `n` elements are cut into, whole rows of the last axis.
+    pub fn blocks(&self, n: usize, step: usize) -> usize {
+        if self.last > BLOCK { n / self.last * self.last.div_ceil(step) } else { n.div_ceil(step) }
+    }
+
+    /// Where block number `i` of these begins.
+    pub fn nth_block(&self, i: usize, step: usize) -> usize {
+        let in_row = self.last.div_ceil(step);
+        if self.last > BLOCK { i / in_row * self.last + i % in_row * step } else { i * step }
+    }
+
+    /// The position of element `flat`.
+    pub fn index(&self, mut flat: usize) -> Index {
+        let mut index = [0; MAX_RANK];
+        for axis in (1..self.dims.len()).rev() {
+            index[axis] = flat % self.dims[axis];
+            flat /= self.dims[axis];
+        }
+        index[0] = flat;
+        index
+    }
+}
+
+impl Operand {
+    /// Whether blocks of it are dense in memory, so that a pointer will do.
+    pub fn is_pointer(&self) -> bool {
+        matches!(self.access, Access::Dense | Access::Row)
+    }
+
+    /// Whether one element stands for all.
+    pub fn is_uniform(&self) -> bool {
+        self.access == Access::Uniform
+    }
+
+    /// Whether [`Operand::pointer`], [`Operand::load`] and [`Operand::store`] need the block's position.
+    pub fn needs_index(&self) -> bool {
+        !matches!(self.access, Access::Dense | Access::Uniform)
+    }
+
+    /// Whether reading it costs more than a pointer.
+    pub fn is_strided(&self) -> bool {
+        matches!(self.access, Access::Strided { .. })
+    }
+
+    fn memory(&self, frame: &Frame) -> RawBuffer {
+        frame.buffer(self.buffer)
+    }
+
+    fn element(&self, frame: &Frame, at: isize) -> *mut u8 {
+        let buffer = self.memory(frame);
+        debug_assert!(at >= 0 && (at as usize + 1) * self.size <= buffer.bytes, "element {at} of a buffer of {} bytes", buffer.bytes);
+        buffer.ptr.wrapping_offset(at * self.size as isize)
+    }
+
+    fn start(&self, index: &Index) -> isize {
+        self.strides.iter().zip(index).fold(self.offset, |at, (&s, &i)| at + s * i as isize)
+    }
+
+    /// The memory of the block at `flat`, for operands that are a pointer.
+    #[inline]
+    pub fn pointer(&self, frame: &Frame, flat: usize, index: &Index) -> *mut u8 {
+        match self.access {
+            Access::Dense => self.element(frame, self.offset + flat as isize),
+            _ => self.element(frame, self.start(index)),
+        }
+    }
+
+    /// Copies the block of `n` elements at `flat` into a register, unless it holds them already.
+    ///
+    /// # Safety
+    /// The operand's elements must lie in its buffer, `into` must have room for `n` of them and lie elsewhere.
+    pub unsafe fn load(&self, space: &Space, frame: &Frame, flat: usize, index: &Index, n: usize, into: *mut u8, filled: &mut Filled) {
+        let from = match self.access {
+            Access::Strided { period } => (flat % period) as isize,
+            _ => self.start(index),
+        };
+        if filled.from == from && n <= filled.n {
+            return;
+        }
+        *filled = Filled { from, n };
+        // SAFETY: passed on.
+        unsafe {
+            match self.size {
+                1 => self.load_as::<u8>(space, frame, index, n, into),
+                4 => self.load_as::<u32>(space, frame, index, n, into),
+                _ => self.load_as::<u64>(space, frame, index, n, into),
+            }
+        }
+    }
+
+    unsafe fn load_as<T: Copy>(&self, space: &Space, frame: &Frame, index: &Index, n: usize, into: *mut u8) {
+        let (memory, mut into) = (self.memory(frame).ptr.cast::<T>(), into.cast::<T>());
+        let step = self.strides.last().copied().unwrap_or(0);
+        self.runs(space, *index, n, |at, run| {
+            self.check::<T>(frame, at, step, run);
+            // SAFETY: all elements of the run are in the buffer, and the register has room for the block's elements.
+            unsafe {
+                let from = memory.offset(at);
+                match step {
+                    1 => from.copy_to_nonoverlapping(into, run),
+                    0 => std::slice::from_raw_parts_mut(into, run).fill(*from),
+                    _ => (0..run).for_each(|i| into.add(i).write(*from.offset(i as isize * step))),
+                }
+                into = into.add(run);
+            }
+        });
+    }
+
+    /// Copies a register to the block of `n` elements at `index`.
+    ///
+    /// # Safety
+    /// The operand's elements must lie in its buffer, `from` must hold `n` and lie elsewhere.
+    pub unsafe fn store(&self, space: &Space, frame: &Frame, index: &Index, n: usize, from: *const u8) {
+        // SAFETY: passed on.
+        unsafe {
+            match self.size {
+                1 => self.store_as::<u8>(space, frame, index, n, from),
+                4 => self.store_as::<u32>(space, frame, index, n, from),
+                _ => self.store_as::<u64>(space, frame, index, n, from),
+            }
+        }
+    }
+
+    unsafe fn store_as<T: Copy>(&self, space: &Space, frame: &Frame, index: &Index, n: usize, from: *const u8) {
+        let (memory, mut from) = (self.memory(frame).ptr.cast::<T>(), from.cast::<T>());
+        let step = self.strides.last().copied().unwrap_or(0);
+        self.runs(space, *index, n, |at, run| {
+            self.check::<T>(frame, at, step, run);
+            // SAFETY: all elements of the run are in the buffer, and the register holds the block's elements.
+            unsafe {
+                let to = memory.offset(at);
+                match step {
+                    1 => from.copy_to_nonoverlapping(to, run),
+                    _ => (0..run).for_each(|i| to.offset(i as isize * step).write(*from.add(i))),
+                }
+                from = from.add(run);
+            }
+        });
+    }
+
+    fn check<T>(&self, frame: &Frame, at: isize, step: isize, run: usize) {
+        debug_assert_eq!(size_of::<T>(), self.size);
+        if cfg!(debug_assertions) {
+            self.element(frame, at);
+            self.element(frame, at + step * (run as isize - 1));
+        }
+    }
+
+    /// Calls `visit(first element, length)` for the stretches along the last axis that make up `n` elements from `index` on.
+    #[inline]
+    fn runs(&self, space: &Space, mut index: Index, n: usize, mut visit: impl FnMut(isize, usize)) {
+        let Some(last) = space.dims.len().checked_sub(1) else { return visit(self.offset, n) };
+        let mut at = self.start(&index);
+        let mut left = n;
+        loop {
+            let run = left.min(space.dims[last] - index[last]);
+            visit(at, run);
+            left -= run;
+            if left == 0 {
+                return;
+            }
+            at -= self.strides[last] * index[last] as isize;
+            index[last] = 0;
+            let mut axis = last;
+            loop {
+                axis -= 1; // elements are left, so that an axis further out has room
+                index[axis] += 1;
+                at += self.strides[axis];
+                if index[axis] < space.dims[axis] {
+                    break;
+                }
+                at -= self.strides[axis] * space.dims[axis] as isize;
+                index[axis] = 0;
+            }
+        }
+    }
+
+    /// The single element of a uniform operand.
+    ///
+    /// # Safety
+    /// It must lie in its buffer.
+    pub unsafe fn uniform(&self, frame: &Frame) -> u64 {
+        let from = self.element(frame, self.offset);
+        // SAFETY: the element lies in the buffer.
+        unsafe {
+            match self.size {
+                1 => u64::from(*from),
+                4 => u64::from(*from.cast::<u32>()),
+                _ => *from.cast::<u64>(),
+            }
+        }
+    }
+}
+
+impl Filled {
+    /// What no block is.
+    pub const NOTHING: Filled = Filled { from: -1, n: 0 };
+}
+
+/// Writes one value `n` times.
+///
+/// # Safety
+/// `into` must have room for `n` elements of `size` bytes.
+pub unsafe fn fill(bits: u64, size: usize, into: *mut u8, n: usize) {
+    // SAFETY: the caller gives the room.
+    unsafe {
+        match size {
+            1 => std::slice::from_raw_parts_mut(into, n).fill(bits as u8),
+            4 => std::slice::from_raw_parts_mut(into.cast::<u32>(), n).fill(bits as u32),
+            _ => std::slice::from_raw_parts_mut(into.cast::<u64>(), n).fill(bits),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! How does a plan run? Memory is taken from the pool, the kernels run in order, and the results are handed out.
+
+use super::{
+    frame::{Fault, Frame, RawBuffer},
+    kernels::{contract, fused, generate, index, opaque, place, scan},
+};
+use crate::{
+    Array, DType,
+    memory::Buffer,
+    plan::{
+        Placed, Plan,
+        kernel::{BufferId, Kernel},
+    },
+};
+
+/// A plan made ready for this processor.
+pub(crate) struct Loaded {
+    pub plan: Plan,
+    /// By kernel, its loops, where it is fused.
+    loops: Vec<Option<fused::Prepared>>,
+    /// Whether each kernel's results are searched for NaN.
+    trap: bool,
+}
+
+/// Tables of a run, used again by the next.
+#[derive(Default)]
+pub(crate) struct Tables {
+    /// The inputs, in the order of the plan; filled by the caller.
+    pub inputs: Vec<RawBuffer>,
+    /// The bits of the scalar slots; filled by the caller.
+    pub slots: Vec<u64>,
+    buffers: Vec<RawBuffer>,
+    results: Vec<(BufferId, Buffer)>,
+}
+
+/// What a run leaves behind.
+pub(crate) struct Finished {
+    pub arena: Buffer,
+    pub faults: Vec<Fault>,
+}
+
+impl Loaded {
+    /// Prepares the loops; with `trap`, every kernel's results are searched for NaN.
+    pub fn new(plan: Plan, trap: bool) -> Loaded {
+        let prepare = |k: &Kernel| match k {
+            Kernel::Fused(f) => Some(fused::prepare(f)),
+            _ => None,
+        };
+        let loops = plan.kernels.iter().map(prepare).collect();
+        Loaded { plan, loops, trap }
+    }
+
+    /// Runs the kernels on the inputs and slots of `tables`. On faults the results that depend on them mean nothing.
+    pub fn run(&self, tables: &mut Tables) -> Finished {
+        let arena = Buffer::new(self.plan.arena_bytes);
+        tables.buffers.clear();
+        tables.results.clear();
+        for (number, placed) in self.plan.buffers.iter().enumerate() {
+            let raw = match *placed {
+                Placed::Input(i) | Placed::Donated { input: i } => tables.inputs[i as usize],
+                Placed::Arena { offset, bytes } => part(&arena, offset, bytes),
+                Placed::Result { bytes } => {
+                    let buffer = Buffer::new(bytes);
+                    let raw = part(&buffer, 0, bytes);
+                    tables.results.push((number as BufferId, buffer));
+                    raw
+                }
+            };
+            tables.buffers.push(raw);
+        }
+        let frame = Frame { buffers: &tables.buffers, slots: &tables.slots };
+        let mut faults = Vec::new();
+        for (at, kernel) in self.plan.kernels.iter().enumerate() {
+            faults.extend(self.launch(at, kernel, &frame).err());
+            if self.trap && faults.is_empty() {
+                faults.extend(self.nan(at, &frame));
+            }
+        }
+        Finished { arena, faults }
+    }
+
+    fn launch(&self, at: usize, kernel: &Kernel, frame: &Frame<'_>) -> Result<(), Fault> {
+        match kernel {
+            Kernel::Fused(_) => fused::run(self.loops[at].as_ref().expect("prepared when loaded"), frame),
+            Kernel::Contract(k) => contract::run(k, frame),
+            Kernel::Index(k) => return index::run(k, frame),
+            Kernel::Scan(k) => scan::run(k, frame),
+            Kernel::Place(k) => place::run(k, frame),
+            Kernel::Generate(k) => generate::run(k, frame),
+            Kernel::Opaque(k) => return opaque::run(k, frame),
+        }
+        Ok(())
+    }
+
+    /// A fault if a kernel wrote a NaN.
+    fn nan(&self, at: usize, frame: &Frame<'_>) -> Option<Fault> {
+        let written = self.plan.written(at);
+        let found = written.iter().any(|&(b, dtype, size)| dtype.is_float() && contains_nan(frame.buffer(b), dtype, size));
+        found.then(|| Fault { node: self.plan.origins[at], reason: "it gives a NaN".to_string() })
+    }
+
+    /// Whether result `i` lies in the memory of an input.
+    pub fn is_donated(&self, i: usize) -> bool {
+        matches!(self.plan.buffers[self.plan.outputs[i].buffer as usize], Placed::Donated { .. })
+    }
+
+    /// Result `i` as an array. Call after a run without faults.
+    pub fn result(&self, i: usize, tables: &Tables, input: impl Fn(u32) -> Buffer) -> Array {
+        let out = &self.plan.outputs[i];
+        let buffer = match self.plan.buffers[out.buffer as usize] {
+            Placed::Input(i) | Placed::Donated { input: i } => input(i),
+            _ => tables.results.iter().find(|r| r.0 == out.buffer).expect("a result has memory of its own").1.clone(),
+        };
+        Array::from_buffer(buffer, out.dtype, out.shape)
+    }
+}
+
+impl Tables {
+    /// Lets go of the run's memory.
+    pub fn release(&mut self) {
+        self.results.clear();
+        self.inputs.clear();
+        self.buffers.clear();
+    }
+}
+
+/// `bytes` of a buffer from `offset` on.
+fn part(buffer: &Buffer, offset: usize, bytes: usize) -> RawBuffer {
+    assert!(offset + bytes <= buffer.len(), "a part within its buffer");
+    RawBuffer { ptr: buffer.ptr().wrapping_add(offset), bytes }
+}
+
+fn contains_nan(buffer: RawBuffer, dtype: DType, size: usize) -> bool {
+    super::kernels::scan_nan::contains_nan(buffer, dtype, size)
+}

@@ -1,0 +1,277 @@
+//! Has this structure been planned before? Looked up by hash, compared in full, so that a collision can never return a wrong plan.
+//!
+//! First the whole tape as recorded is compared with the tapes of earlier steps, node by node; failing that, the live nodes alone,
+//! renumbered. Values of leaves and variable scalars are in neither key.
+
+use super::{
+    Options,
+    live::{Marks, is_input, live},
+};
+use crate::{
+    execute::run::Loaded,
+    record::{
+        LEAF, Record,
+        node::{Node, Operand},
+    },
+};
+use rustc_hash::FxHashMap;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+/// Cached plans are evicted, least recently used first, above this many plans or nodes.
+const MOST_PLANS: usize = 256;
+const MOST_NODES: usize = 1 << 22;
+
+/// A plan and the structure it is for.
+pub(crate) struct Entry {
+    key: Key,
+    loaded: RefCell<Option<Rc<Loaded>>>,
+    /// Live nodes that a later read had to compute again.
+    learned: RefCell<Vec<u32>>,
+    used: Cell<u64>,
+}
+
+/// Live nodes, renumbered from 0 in recorded order; inputs without what they hold.
+#[derive(Default, PartialEq)]
+struct Key {
+    nodes: Vec<Node>,
+    spill: Vec<Operand>,
+    outputs: Vec<u32>,
+    options: Options,
+}
+
+/// A whole tape as recorded, and what it resolved to.
+struct Verbatim {
+    nodes: Vec<Node>,
+    spill: Vec<Operand>,
+    outputs: Vec<u32>,
+    options: Options,
+    found: Rc<Found>,
+    used: Cell<u64>,
+}
+
+/// A plan bound to the nodes of a tape.
+pub(crate) struct Found {
+    pub entry: Rc<Entry>,
+    /// The live nodes, ascending.
+    pub order: Vec<u32>,
+    /// The tape's node for each input of the plan.
+    pub inputs: Vec<u32>,
+    /// The tape's slot for each slot of the plan.
+    pub slots: Vec<u32>,
+}
+
+/// All plans of a thread's tape storage.
+#[derive(Default)]
+pub(crate) struct Cache {
+    verbatim: FxHashMap<u64, Vec<Rc<Verbatim>>>,
+    structural: FxHashMap<u64, Vec<Rc<Entry>>>,
+    clock: u64,
+    plans: usize,
+    nodes: usize,
+    marks: Marks,
+    scratch: Scratch,
+}
+
+/// Memory that look-ups use again.
+#[derive(Default)]
+struct Scratch {
+    key: Key,
+    order: Vec<u32>,
+    inputs: Vec<u32>,
+    slots: Vec<u32>,
+    number: Vec<u32>,
+    slot_round: Vec<(u32, u32)>,
+    round: u32,
+}
+
+/// How a look-up ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// The whole tape was seen before.
+    Verbatim,
+    /// The live nodes were seen before.
+    Structural,
+    /// Nothing like it: the entry has no plan yet.
+    Miss,
+}
+
+impl Cache {
+    /// The entry for reading `outputs` from this tape.
+    pub fn find(&mut self, r: &Record, outputs: &[u32], options: &Options) -> (Rc<Found>, Outcome) {
+        self.clock += 1;
+        let fresh = r.values.is_empty();
+        let hash =
+            outputs.iter().fold(r.hash ^ options.hash(), |h, &o| (h.rotate_left(7) ^ u64::from(o)).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        if fresh && let Some(found) = self.find_verbatim(hash, r, outputs, options) {
+            return (found, Outcome::Verbatim);
+        }
+        let (found, outcome) = self.find_structural(r, outputs, options);
+        let found = Rc::new(found);
+        if fresh {
+            self.remember(hash, r, outputs, options, &found);
+        }
+        (found, outcome)
+    }
+
+    fn find_verbatim(&self, hash: u64, r: &Record, outputs: &[u32], options: &Options) -> Option<Rc<Found>> {
+        let same = |v: &&Rc<Verbatim>| v.outputs == outputs && v.options == *options && v.nodes == r.nodes && v.spill == r.spill;
+        let v = self.verbatim.get(&hash)?.iter().find(same)?;
+        v.used.set(self.clock);
+        v.found.entry.used.set(self.clock);
+        Some(v.found.clone())
+    }
+
+    fn remember(&mut self, hash: u64, r: &Record, outputs: &[u32], options: &Options, found: &Rc<Found>) {
+        self.nodes += r.nodes.len();
+        let v = Verbatim {
+            nodes: r.nodes.clone(),
+            spill: r.spill.clone(),
+            outputs: outputs.to_vec(),
+            options: options.clone(),
+            found: found.clone(),
+            used: Cell::new(self.clock),
+        };
+        self.verbatim.entry(hash).or_default().push(Rc::new(v));
+        self.evict();
+    }
+
+    fn find_structural(&mut self, r: &Record, outputs: &[u32], options: &Options) -> (Found, Outcome) {
+        let s = &mut self.scratch;
+        live(r, outputs, &mut self.marks, &mut s.order);
+        s.write_key(r, outputs, options);
+        let hash = s.key.nodes.iter().fold(options.hash(), |h, n| n.mix(h));
+        let bind =
+            |entry: Rc<Entry>, s: &Scratch| Found { entry, order: s.order.clone(), inputs: s.inputs.clone(), slots: s.slots.clone() };
+        let bucket = self.structural.entry(hash).or_default();
+        if let Some(entry) = bucket.iter().find(|e| e.key == s.key) {
+            entry.used.set(self.clock);
+            return (bind(entry.clone(), s), Outcome::Structural);
+        }
+        self.plans += 1;
+        self.nodes += s.key.nodes.len();
+        let key = std::mem::take(&mut s.key);
+        let entry = Rc::new(Entry { key, loaded: RefCell::new(None), learned: RefCell::default(), used: Cell::new(self.clock) });
+        bucket.push(entry.clone());
+        let found = bind(entry, s);
+        self.evict();
+        (found, Outcome::Miss)
+    }
+
+    fn evict(&mut self) {
+        while self.nodes > MOST_NODES || self.plans > MOST_PLANS {
+            let oldest = |used: &mut dyn Iterator<Item = u64>| used.min().unwrap_or(u64::MAX);
+            let v = oldest(&mut self.verbatim.values().flatten().map(|v| v.used.get()));
+            let e = oldest(&mut self.structural.values().flatten().map(|e| e.used.get()));
+            if v.min(e) == self.clock || v.min(e) == u64::MAX {
+                return; // what is in use stays, however large
+            }
+            let (nodes, plans) = (&mut self.nodes, &mut self.plans);
+            if v <= e {
+                self.verbatim.retain(|_, bucket| {
+                    bucket.retain(|x| {
+                        x.used.get() != v || {
+                            *nodes -= x.nodes.len();
+                            false
+                        }
+                    });
+                    !bucket.is_empty()
+                });
+            } else {
+                self.structural.retain(|_, bucket| {
+                    bucket.retain(|x| {
+                        x.used.get() != e || {
+                            *nodes -= x.key.nodes.len();
+                            *plans -= 1;
+                            false
+                        }
+                    });
+                    !bucket.is_empty()
+                });
+            }
+        }
+    }
+
+    /// Number of plans held.
+    pub fn len(&self) -> usize {
+        self.plans
+    }
+
+    /// The first node at which the latest tape of the same results differs from this one, for reports on misses.
+    pub fn first_difference(&self, r: &Record) -> Option<usize> {
+        let before = self.verbatim.values().flatten().filter(|v| v.used.get() < self.clock).max_by_key(|v| v.used.get())?;
+        let same = before.nodes.iter().zip(&r.nodes).take_while(|(a, b)| a == b).count();
+        (same < r.nodes.len()).then_some(same)
+    }
+}
+
+impl Scratch {
+    /// Writes the renumbered key of `order`, and what its inputs and slots are on the tape.
+    fn write_key(&mut self, r: &Record, outputs: &[u32], options: &Options) {
+        let s = self;
+        s.round = s.round.wrapping_add(1);
+        if s.round == 0 {
+            s.slot_round.clear();
+            s.round = 1;
+        }
+        s.key.nodes.clear();
+        s.key.spill.clear();
+        s.inputs.clear();
+        s.slots.clear();
+        s.number.resize(s.number.len().max(r.nodes.len()), 0);
+        s.slot_round.resize(s.slot_round.len().max(r.slots.len()), (0, 0));
+        let mut renumbered: smallvec::SmallVec<[Operand; 8]> = smallvec::SmallVec::new();
+        for (live, &id) in s.order.iter().enumerate() {
+            s.number[id as usize] = live as u32;
+            let node = &r.nodes[id as usize];
+            if is_input(r, id as usize) {
+                s.inputs.push(id);
+                s.key.nodes.push(Node::new(&LEAF, &[], &mut s.key.spill, 0, node.shape, node.dtype));
+                continue;
+            }
+            renumbered.clear();
+            for &x in r.inputs(id as usize) {
+                renumbered.push(match (x.as_node(), x.as_slot()) {
+                    (Some(n), _) => Operand::node(s.number[n] as usize),
+                    (None, slot) => {
+                        let slot = slot.expect("an operand is a node or a slot");
+                        let known = &mut s.slot_round[slot];
+                        if known.0 != s.round {
+                            *known = (s.round, s.slots.len() as u32);
+                            s.slots.push(slot as u32);
+                        }
+                        x.renumbered(known.1 as usize)
+                    }
+                });
+            }
+            s.key.nodes.push(Node::new(node.op.0, &renumbered, &mut s.key.spill, node.attrs, node.shape, node.dtype));
+        }
+        s.key.outputs.clear();
+        s.key.outputs.extend(outputs.iter().map(|&o| s.number[o as usize]));
+        s.key.options.clone_from(options);
+    }
+}
+
+impl Entry {
+    /// The plan; made by `plan` the first time, and again when something was learned since.
+    pub fn loaded(&self, plan: impl FnOnce(&[u32]) -> Loaded) -> Rc<Loaded> {
+        let mut loaded = self.loaded.borrow_mut();
+        loaded.get_or_insert_with(|| Rc::new(plan(&self.learned.borrow()))).clone()
+    }
+
+    /// Whether there is a plan.
+    pub fn is_planned(&self) -> bool {
+        self.loaded.borrow().is_some()
+    }
+
+    /// Remembers that a live node was computed again by a later read; the next plan keeps it.
+    pub fn learn(&self, live: u32) {
+        let mut learned = self.learned.borrow_mut();
+        if !learned.contains(&live) {
+            learned.push(live);
+            *self.loaded.borrow_mut() = None;
+        }
+    }
+}

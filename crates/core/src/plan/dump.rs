@@ -1,0 +1,93 @@
+//! What does a plan look like? Text, one line per load, instruction, store and fold.
+
+use super::{Placed, Plan, kernel::*};
+use std::fmt;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "plan of {} nodes: {} kernels, arena of {} bytes", self.nodes, self.kernels.len(), self.arena_bytes)?;
+        for (b, placed) in self.buffers.iter().enumerate() {
+            match placed {
+                Placed::Input(i) => writeln!(f, "  b{b}: input {i}")?,
+                Placed::Arena { offset, bytes } => writeln!(f, "  b{b}: arena {offset}..{}", offset + bytes)?,
+                Placed::Result { bytes } => writeln!(f, "  b{b}: result, {bytes} bytes")?,
+                Placed::Donated { input } => writeln!(f, "  b{b}: over input {input}")?,
+            }
+        }
+        for (at, kernel) in self.kernels.iter().enumerate() {
+            write!(f, "k{at} ")?;
+            kernel.fmt(f)?;
+        }
+        for (i, o) in self.outputs.iter().enumerate() {
+            writeln!(f, "result {i}: b{} as {}{:?}", o.buffer, o.dtype, o.shape)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kernel::Fused(k) => k.fmt(f),
+            Kernel::Contract(k) => writeln!(f, "contract {} @ {} -> b{}", k.a, k.b, k.out),
+            Kernel::Index(k) => {
+                write!(f, "{:?} axis {} of {} at {}", k.kind, k.axis, k.x, k.index)?;
+                if let Some(src) = &k.src {
+                    write!(f, " from {src}")?;
+                }
+                writeln!(f, " -> b{}", k.out)
+            }
+            Kernel::Scan(k) => {
+                writeln!(f, "scan {:?} axis {}{} of {} -> b{}", k.kind, k.axis, if k.reversed { " reversed" } else { "" }, k.x, k.out)
+            }
+            Kernel::Place(k) => {
+                writeln!(f, "place{} -> b{}", if k.covered { "" } else { " over a fill" }, k.out)?;
+                for (from, to) in &k.pieces {
+                    writeln!(f, "    {from} -> {to}")?;
+                }
+                Ok(())
+            }
+            Kernel::Generate(k) => writeln!(f, "generate {:?} {}{:?} -> b{}", k.kind, k.dtype, k.shape, k.out),
+            Kernel::Opaque(k) => writeln!(f, "opaque {}{:?} -> b{}", k.dtype, k.shape, k.out),
+        }
+    }
+}
+
+impl fmt::Display for Fused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "fused over {:?}, {} registers", self.dims, self.registers)?;
+        for l in &self.loads {
+            writeln!(f, "    r{} = {}", l.reg, l.from)?;
+        }
+        for s in &self.scalars {
+            match s.from {
+                ScalarSource::Slot(i) => writeln!(f, "    r{} = {} slot {i}", s.reg, s.dtype)?,
+                ScalarSource::Literal(bits) => writeln!(f, "    r{} = {} {}", s.reg, s.dtype, s.dtype.number(bits))?,
+            }
+        }
+        for i in &self.code {
+            let args: Vec<String> = i.args[..i.instr.arity()].iter().map(|a| format!("r{a}")).collect();
+            writeln!(f, "    r{} = {:?} {} {}", i.out, i.instr, i.of, args.join(" "))?;
+        }
+        for s in &self.stores {
+            writeln!(f, "    {} <- r{}{}", s.to, s.reg, if s.in_place { " in place" } else { "" })?;
+        }
+        for x in &self.folds {
+            let axes = self.outer..self.dims.len() - self.inner;
+            writeln!(f, "    b{} <- {:?} r{} over {:?}", x.to, x.fold, x.reg, &self.dims[axes])?;
+        }
+        Ok(())
+    }
+}
+
+/// `f32 b3[2, 3]`, with offset and strides where they are not those of a dense array.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} b{}{:?}", self.dtype, self.buffer, self.dims)?;
+        let dense = crate::Shape::new(&self.dims).is_some_and(|s| s.strides()[..s.rank()] == self.strides[..]);
+        if self.offset != 0 || !dense {
+            write!(f, "+{} by {:?}", self.offset, self.strides)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! Where does each buffer lie? Lifetimes become offsets in one arena.
+
+use super::{
+    Kept, Options, Output, Placed, Plan,
+    emit::Emitted,
+    graph::{DROPPED, Op},
+    kernel::{BufferId, Kernel, Place},
+    layout::Laid,
+};
+use rustc_hash::FxHashSet;
+
+/// Every buffer starts at a multiple of this: a cache line, and the widest vector.
+const ALIGN: usize = 64;
+
+/// First and last kernel that touch a buffer.
+#[derive(Clone, Copy)]
+struct Life {
+    from: usize,
+    to: usize,
+}
+
+/// Places the buffers of `emitted`.
+pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also: &[u32], order: &[u32]) -> Plan {
+    let g = &laid.graph;
+    let Emitted { mut kernels, stored, buffer_of, origins } = emitted;
+    let bytes = |b: usize| g.node(stored[b]).shape.size() * g.node(stored[b]).dtype.size();
+    let outputs: Vec<Output> = (g.outputs.iter())
+        .map(|&o| Output { buffer: buffer_of[&laid.layouts[o as usize].base], shape: g.node(o).shape, dtype: g.node(o).dtype })
+        .collect();
+    let results: FxHashSet<BufferId> = outputs.iter().map(|o| o.buffer).filter(|&b| b as usize >= g.inputs).collect();
+    let mut lives = lifetimes(&kernels, stored.len());
+    let candidates = kept_candidates(laid, &buffer_of, &results);
+    let kept = choose_kept(candidates, options.keep_bytes, keep_also, &bytes);
+    for k in &kept {
+        lives[k.buffer as usize].to = kernels.len();
+    }
+    let mut buffers: Vec<Placed> = (0..g.inputs).map(|i| Placed::Input(i as u32)).collect();
+    let mut arena = Arena::default();
+    let mut by_size: Vec<usize> = (g.inputs..stored.len()).filter(|&b| !results.contains(&(b as BufferId))).collect();
+    by_size.sort_by_key(|&b| (std::cmp::Reverse(bytes(b)), b)); // large ones first leave the smallest gaps
+    let mut offsets = vec![0; stored.len()];
+    for b in by_size {
+        offsets[b] = arena.fit(bytes(b), lives[b]);
+    }
+    for b in g.inputs..stored.len() {
+        let bytes = bytes(b);
+        let result = results.contains(&(b as BufferId));
+        buffers.push(if result { Placed::Result { bytes } } else { Placed::Arena { offset: offsets[b], bytes } });
+    }
+    donate(g, options, order, &outputs, &lives, &mut kernels, &mut buffers);
+    Plan { kernels, buffers, arena_bytes: arena.bytes, outputs, kept, nodes: order.len(), origins, inputs: g.inputs }
+}
+
+/// All places that a kernel reads, and the buffers it writes.
+pub(crate) fn touches(kernel: &Kernel) -> (Vec<&Place>, Vec<BufferId>) {
+    match kernel {
+        Kernel::Fused(k) => {
+            let written = k.stores.iter().map(|s| s.to.buffer).chain(k.folds.iter().map(|f| f.to));
+            (k.loads.iter().map(|l| &l.from).collect(), written.collect())
+        }
+        Kernel::Contract(k) => (vec![&k.a, &k.b], vec![k.out]),
+        Kernel::Index(k) => ([&k.x, &k.index].into_iter().chain(&k.src).collect(), vec![k.out]),
+        Kernel::Scan(k) => (vec![&k.x], vec![k.out]),
+        Kernel::Place(k) => (k.pieces.iter().map(|p| &p.0).collect(), vec![k.out]),
+        Kernel::Generate(k) => (Vec::new(), vec![k.out]),
+        Kernel::Opaque(k) => (k.inputs.iter().collect(), vec![k.out]),
+    }
+}
+
+fn lifetimes(kernels: &[Kernel], buffers: usize) -> Vec<Life> {
+    let mut lives = vec![Life { from: usize::MAX, to: 0 }; buffers];
+    for (at, kernel) in kernels.iter().enumerate() {
+        let (reads, writes) = touches(kernel);
+        for b in reads.iter().map(|p| p.buffer).chain(writes) {
+            let life = &mut lives[b as usize];
+            *life = Life { from: life.from.min(at), to: life.to.max(at) };
+        }
+    }
+    lives
+}
+
+/// Live nodes whose value lies densely in a buffer of the arena.
+fn kept_candidates(laid: &Laid, buffer_of: &rustc_hash::FxHashMap<u32, BufferId>, results: &FxHashSet<BufferId>) -> Vec<Kept> {
+    let g = &laid.graph;
+    let mut candidates = Vec::new();
+    for (live, &node) in g.values.iter().enumerate() {
+        if node == DROPPED || matches!(g.node(node).op, Op::Input(_)) {
+            continue;
+        }
+        let layout = &laid.layouts[node as usize];
+        let whole = g.node(layout.base).shape.size() == g.node(node).shape.size() && layout.is_dense(&g.node(node).shape);
+        let Some(&buffer) = buffer_of.get(&layout.base).filter(|_| whole) else { continue };
+        if buffer as usize >= g.inputs && !results.contains(&buffer) {
+            candidates.push(Kept { live: live as u32, buffer });
+        }
+    }
+    candidates
+}
+
+/// The smallest first, up to the budget, and whatever was asked for by name.
+fn choose_kept(mut candidates: Vec<Kept>, budget: usize, keep_also: &[u32], bytes: &impl Fn(usize) -> usize) -> Vec<Kept> {
+    candidates.sort_by_key(|k| (bytes(k.buffer as usize), k.live));
+    let mut total = 0;
+    let mut counted: FxHashSet<BufferId> = FxHashSet::default();
+    candidates.retain(|k| {
+        if !counted.contains(&k.buffer) {
+            total += bytes(k.buffer as usize);
+        }
+        let keep = total <= budget || keep_also.contains(&k.live) || counted.contains(&k.buffer);
+        if keep {
+            counted.insert(k.buffer);
+        }
+        keep
+    });
+    candidates
+}
+
+/// First fit among the buffers that live at the same time.
+#[derive(Default)]
+struct Arena {
+    bytes: usize,
+    taken: Vec<(usize, usize, Life)>, // offset, end, life; ascending offsets
+}
+
+impl Arena {
+    fn fit(&mut self, bytes: usize, life: Life) -> usize {
+        let size = bytes.next_multiple_of(ALIGN);
+        let mut offset = 0;
+        for &(start, end, other) in &self.taken {
+            let together = other.from <= life.to && life.from <= other.to;
+            if together && start < offset + size && offset < end {
+                offset = end;
+            }
+        }
+        let at = self.taken.partition_point(|t| t.0 <= offset);
+        self.taken.insert(at, (offset, offset + size, life));
+        self.bytes = self.bytes.max(offset + size);
+        offset
+    }
+}
+
+/// Lets a result take over the memory of a donated input, where the kernel that writes it is the input's last reader or comes later.
+fn donate(
+    g: &super::graph::Graph,
+    options: &Options,
+    order: &[u32],
+    outputs: &[Output],
+    lives: &[Life],
+    kernels: &mut [Kernel],
+    buffers: &mut [Placed],
+) {
+    let fallible = kernels.iter().rposition(|k| matches!(k, Kernel::Index(_) | Kernel::Opaque(_)));
+    for &(output, leaf) in &options.donate {
+        let out = &outputs[output as usize];
+        let Ok(live) = order.binary_search(&leaf) else { continue };
+        let node = g.values[live];
+        let Some(Op::Input(input)) = (node != DROPPED).then(|| &g.node(node).op) else { continue };
+        let given = g.node(node);
+        let fits = given.dtype == out.dtype && given.shape.size() == out.shape.size();
+        let fresh = matches!(buffers[out.buffer as usize], Placed::Result { .. });
+        let taken = buffers.iter().any(|b| *b == Placed::Donated { input: *input });
+        let is_result = outputs.iter().any(|o| o.buffer == *input);
+        if !fits || !fresh || taken || is_result {
+            continue;
+        }
+        let writer = lives[out.buffer as usize].from;
+        // Nothing may fail once an input is overwritten.
+        if fallible.is_some_and(|f| f >= writer) {
+            continue;
+        }
+        let last_read = lives[*input as usize];
+        let read_later = last_read.from != usize::MAX && last_read.to > writer;
+        let read_there = last_read.from != usize::MAX && last_read.to == writer;
+        if read_later || (read_there && !in_step(&mut kernels[writer], *input, out.buffer)) {
+            continue;
+        }
+        buffers[out.buffer as usize] = Placed::Donated { input: *input };
+    }
+}
+
+/// Whether a fused loop reads `input` at the very indices at which it writes `out`; marks the store as in place if so.
+fn in_step(kernel: &mut Kernel, input: BufferId, out: BufferId) -> bool {
+    let Kernel::Fused(k) = kernel else { return false };
+    let Some(store) = k.stores.iter_mut().find(|s| s.to.buffer == out) else { return false };
+    let same = |from: &Place| from.offset == store.to.offset && from.strides == store.to.strides;
+    let aligned = k.loads.iter().filter(|l| l.from.buffer == input).all(|l| same(&l.from));
+    store.in_place |= aligned;
+    aligned
+}

@@ -1,0 +1,193 @@
+//! Which nodes are the same, or nothing at all? Rewrites and common subexpressions while the graph is built.
+//!
+//! Rules match instructions, never ops; each holds for every IEEE value, or says for which dtype it does. Slots are merged by identity
+//! only, since their values change from run to run.
+
+use super::graph::{Arg, AttrList, DROPPED, Graph, Literal, Node, Op};
+use crate::{DType, Instr, Shape, View};
+use rustc_hash::FxHashMap;
+use smallvec::{SmallVec, smallvec};
+
+/// A graph under construction.
+#[derive(Default)]
+pub(crate) struct Builder {
+    pub graph: Graph,
+    seen: FxHashMap<Identity, u32>,
+}
+
+/// What makes two nodes the same value.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity {
+    op: Op,
+    args: SmallVec<[Arg; 3]>,
+    shape: Shape,
+    dtype: DType,
+}
+
+impl Builder {
+    /// A node, or an earlier one that has the same value.
+    pub fn push(&mut self, op: Op, mut args: SmallVec<[Arg; 3]>, shape: Shape, dtype: DType, origin: u32) -> u32 {
+        if let Op::Do(instr, of) = op {
+            for a in &mut args {
+                *a = self.seen_through(*a);
+            }
+            if let Some(node) = self.rewrite(instr, of, &args, &shape, origin) {
+                return node;
+            }
+            if instr.commutes() && rank_of(args[1]) < rank_of(args[0]) {
+                args.swap(0, 1);
+            }
+        }
+        if let Op::View(view, attrs) = &op
+            && let Some(node) = self.rewrite_view(*view, attrs, args[0].node(), &shape, origin)
+        {
+            return node;
+        }
+        if let Op::Reduce(fold, axes) = &op
+            && axes.is_empty()
+            && fold.result(dtype) == self.graph.node(args[0].node().expect("a fold has a tensor operand")).dtype
+        {
+            return args[0].node().expect("as above");
+        }
+        self.intern(op, args, shape, dtype, origin)
+    }
+
+    fn intern(&mut self, op: Op, args: SmallVec<[Arg; 3]>, shape: Shape, dtype: DType, origin: u32) -> u32 {
+        let next = self.graph.nodes.len() as u32;
+        let identity = Identity { op: op.clone(), args: args.clone(), shape, dtype };
+        // Inputs are told apart by their number; a user's function may look at the clock, so it is not merged.
+        if !matches!(op, Op::Opaque(..)) {
+            if let Some(&id) = self.seen.get(&identity) {
+                return id;
+            }
+            self.seen.insert(identity, next);
+        }
+        self.graph.nodes.push(Node { op, args, shape, dtype, origin });
+        next
+    }
+
+    /// The scalar that fills an argument, where it is nothing else.
+    fn seen_through(&self, a: Arg) -> Arg {
+        match a {
+            Arg::Node(n) => match (&self.graph.node(n).op, self.graph.node(n).args.as_slice()) {
+                (Op::Do(Instr::Copy, _), [scalar @ Arg::Scalar(..)]) => *scalar,
+                _ => a,
+            },
+            Arg::Scalar(..) => a,
+        }
+    }
+
+    fn do_of(&self, a: Arg, instr: Instr) -> Option<Arg> {
+        let n = self.graph.node(a.node()?);
+        match n.op {
+            Op::Do(i, _) if i == instr => n.args.first().copied(),
+            _ => None,
+        }
+    }
+
+    /// `a` as a node of this shape.
+    fn as_node(&mut self, a: Arg, shape: &Shape, origin: u32) -> u32 {
+        match a {
+            Arg::Node(n) => n,
+            Arg::Scalar(_, dtype) => self.intern(Op::Do(Instr::Copy, dtype), smallvec![a], *shape, dtype, origin),
+        }
+    }
+
+    fn rewrite(&mut self, instr: Instr, of: DType, args: &[Arg], shape: &Shape, origin: u32) -> Option<u32> {
+        use Instr::*;
+        let is = |a: Arg, v: f64| matches!(a, Arg::Scalar(Literal::Bits(b), d) if b == d.bits(v));
+        let same = |b: &mut Self, a: Arg| Some(b.as_node(a, shape, origin));
+        match (instr, args) {
+            (Copy, [a @ Arg::Node(_)]) => same(self, *a),
+            (Cast(to), [a]) if to == of => same(self, *a),
+            (Neg | Not, [a]) => {
+                let inner = self.do_of(*a, instr)?;
+                same(self, inner)
+            }
+            (Mul, [a, b]) if is(*b, 1.0) => same(self, *a),
+            (Mul, [a, b]) if is(*a, 1.0) => same(self, *b),
+            (Mul, [a, b]) if is(*b, -1.0) => Some(self.push(Op::Do(Neg, of), smallvec![*a], *shape, of, origin)),
+            (Mul, [a, b]) if is(*a, -1.0) => Some(self.push(Op::Do(Neg, of), smallvec![*b], *shape, of, origin)),
+            (Div, [a, b]) if is(*b, 1.0) => same(self, *a),
+            // x - 0 is x for every x; x + 0 is not for -0.0, but is for integers.
+            (Sub, [a, b]) if is(*b, 0.0) => same(self, *a),
+            (Add, [a, b]) if is(*b, 0.0) && of == DType::I64 => same(self, *a),
+            (Add, [a, b]) if is(*a, 0.0) && of == DType::I64 => same(self, *b),
+            (Pow, [a, b]) if is(*b, 1.0) => same(self, *a),
+            (Pow, [a, b]) if is(*b, 2.0) => Some(self.push(Op::Do(Mul, of), smallvec![*a, *a], *shape, of, origin)),
+            (Select, [_, a, b]) if a == b => same(self, *a),
+            _ => None,
+        }
+    }
+
+    fn rewrite_view(&mut self, view: View, attrs: &AttrList, x: Option<u32>, shape: &Shape, origin: u32) -> Option<u32> {
+        let x = x?;
+        let from = self.graph.node(x).clone();
+        let identity = match view {
+            View::Reshape => from.shape == *shape,
+            View::Permute => attrs.iter().enumerate().all(|(i, &a)| i as i64 == a),
+            View::Expand => from.shape == *shape,
+            View::Slice => from.shape == *shape && attrs[..2 * shape.rank()].chunks_exact(2).all(|a| a == [0, 1]),
+        };
+        if identity {
+            return Some(x);
+        }
+        match &from.op {
+            // A view of a computation on scalars alone is that computation on another shape.
+            Op::Do(instr, of) if from.args.iter().all(|a| matches!(a, Arg::Scalar(..))) => {
+                Some(self.push(Op::Do(*instr, *of), from.args.clone(), *shape, from.dtype, origin))
+            }
+            Op::View(View::Reshape, _) if view == View::Reshape => {
+                Some(self.push(Op::View(View::Reshape, AttrList::new()), from.args.clone(), *shape, from.dtype, origin))
+            }
+            Op::View(View::Permute, inner) if view == View::Permute => {
+                let both: AttrList = attrs.iter().map(|&a| inner[a as usize]).collect();
+                Some(self.push(Op::View(View::Permute, both), from.args.clone(), *shape, from.dtype, origin))
+            }
+            _ => None,
+        }
+    }
+
+    /// The graph without what the wanted results do not need.
+    pub fn finish(self, outputs: Vec<u32>, values: Vec<u32>) -> Graph {
+        prune(Graph { outputs, values, ..self.graph })
+    }
+}
+
+/// An order among arguments, so that `a + b` and `b + a` are one node.
+fn rank_of(a: Arg) -> (u8, u64) {
+    match a {
+        Arg::Node(n) => (0, u64::from(n)),
+        Arg::Scalar(Literal::Slot(s), _) => (1, u64::from(s)),
+        Arg::Scalar(Literal::Bits(b), _) => (2, b),
+    }
+}
+
+/// Drops nodes that no result needs. Inputs stay, since the run binds them by number.
+fn prune(mut graph: Graph) -> Graph {
+    let mut needed = vec![false; graph.nodes.len()];
+    for &o in &graph.outputs {
+        needed[o as usize] = true;
+    }
+    for id in (0..graph.nodes.len()).rev() {
+        needed[id] |= matches!(graph.nodes[id].op, Op::Input(_));
+        if needed[id] {
+            for a in graph.nodes[id].args.iter().filter_map(|a| a.node()) {
+                needed[a as usize] = true;
+            }
+        }
+    }
+    let mut number = vec![DROPPED; graph.nodes.len()];
+    let mut nodes = Vec::with_capacity(graph.nodes.len());
+    for (id, mut node) in std::mem::take(&mut graph.nodes).into_iter().enumerate().filter(|&(id, _)| needed[id]) {
+        for a in &mut node.args {
+            if let Arg::Node(n) = a {
+                *n = number[*n as usize];
+            }
+        }
+        number[id] = nodes.len() as u32;
+        nodes.push(node);
+    }
+    let renumber = |ids: &[u32]| ids.iter().map(|&id| number[id as usize]).collect();
+    Graph { nodes, outputs: renumber(&graph.outputs), values: renumber(&graph.values), ..graph }
+}

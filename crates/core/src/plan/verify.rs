@@ -1,0 +1,119 @@
+//! Is what a pass gave well-formed? Checked after every pass in debug builds.
+
+use super::{
+    Placed, Plan,
+    fuse::{GroupKind, Groups, NONE},
+    graph::{Graph, Op},
+    kernel::{BufferId, Kernel},
+    layout::Laid,
+    memory::touches,
+};
+
+/// Nodes refer to earlier ones, instructions to arguments of their own shape.
+pub(crate) fn graph(g: &Graph) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    for (id, node) in g.nodes.iter().enumerate() {
+        for a in node.args.iter().filter_map(|a| a.node()) {
+            assert!((a as usize) < id, "plan: node {id} reads the later node {a}");
+            if matches!(node.op, Op::Do(..)) {
+                assert_eq!(g.node(a).shape, node.shape, "plan: instruction {id} reads node {a} of another shape");
+            }
+        }
+        if let Op::Do(instr, of) = node.op {
+            assert_eq!(node.args.len(), instr.arity(), "plan: {instr:?} of node {id}");
+            assert_eq!(node.dtype, instr.result(of), "plan: dtype of node {id}");
+        }
+    }
+    assert!(g.outputs.iter().all(|&o| (o as usize) < g.nodes.len()), "plan: a result that is no node");
+}
+
+/// Every computed node is in one group, and what a group reads is there before it runs.
+pub(crate) fn groups(laid: &Laid, groups: &Groups) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let g = &laid.graph;
+    for (id, node) in g.nodes.iter().enumerate() {
+        let own = groups.of[id];
+        assert_eq!(own == NONE, matches!(node.op, Op::Input(_) | Op::View(..)), "plan: node {id} and its group");
+        if own == NONE {
+            continue;
+        }
+        for a in node.args.iter().filter_map(|a| a.node()) {
+            let base = laid.layouts[a as usize].base;
+            let from = groups.of[base as usize];
+            let register =
+                a == base && matches!(g.node(a).op, Op::Do(..)) && matches!(groups.list[own as usize].kind, GroupKind::Fused { .. });
+            assert!(
+                from == NONE || from < own || (from == own && register),
+                "plan: node {id} of group {own} reads node {base} of group {from}"
+            );
+        }
+    }
+}
+
+/// Every buffer is written before it is read, operands lie within their buffers, and what lives together does not overlap.
+pub(crate) fn plan(p: &Plan) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let mut written: Vec<bool> = p.buffers.iter().map(|b| matches!(b, Placed::Input(_))).collect();
+    for (at, kernel) in p.kernels.iter().enumerate() {
+        let (reads, writes) = touches(kernel);
+        for place in reads {
+            assert!(written[place.buffer as usize], "plan: kernel {at} reads buffer {} before it is written", place.buffer);
+            let reach = |sign: isize| -> isize {
+                place.dims.iter().zip(&place.strides).map(|(&d, &s)| (sign * s).max(0) * sign * (d as isize - 1)).sum()
+            };
+            if place.dims.iter().all(|&d| d > 0) {
+                let (low, high) = (place.offset + reach(-1), place.offset + reach(1));
+                let bytes = bytes(p, place.buffer);
+                let fits = bytes.is_none_or(|b| (high + 1) as usize * place.dtype.size() <= b);
+                assert!(low >= 0 && fits, "plan: kernel {at} reads {place:?} outside of {bytes:?} bytes");
+            }
+        }
+        for b in writes {
+            written[b as usize] = true;
+        }
+        if let Kernel::Fused(k) = kernel {
+            assert!(k.code.iter().all(|i| !i.args[..i.instr.arity()].contains(&i.out)), "plan: kernel {at} writes an argument's register");
+        }
+    }
+    assert!(p.outputs.iter().all(|o| written[o.buffer as usize]), "plan: a result that nothing writes");
+    no_overlaps(p);
+}
+
+fn bytes(p: &Plan, b: BufferId) -> Option<usize> {
+    match p.buffers[b as usize] {
+        Placed::Input(_) | Placed::Donated { .. } => None,
+        Placed::Arena { bytes, .. } | Placed::Result { bytes } => Some(bytes),
+    }
+}
+
+/// Replays the kernels: a read must find what was last written at its offsets by the buffer's own writer.
+fn no_overlaps(p: &Plan) {
+    if p.kernels.len() > 512 {
+        return; // quadratic; the placement is the same code for any size
+    }
+    let range = |b: BufferId| match p.buffers[b as usize] {
+        Placed::Arena { offset, bytes } if bytes > 0 => Some(offset..offset + bytes),
+        _ => None,
+    };
+    let mut held: Vec<BufferId> = Vec::new();
+    for (at, kernel) in p.kernels.iter().enumerate() {
+        let (reads, writes) = touches(kernel);
+        for b in reads.iter().map(|r| r.buffer).filter(|&b| range(b).is_some()) {
+            assert!(held.contains(&b), "plan: kernel {at} reads buffer {b}, which was overwritten");
+        }
+        for b in writes {
+            let Some(own) = range(b) else { continue };
+            held.retain(|&h| range(h).is_none_or(|r| r.end <= own.start || own.end <= r.start));
+            held.push(b);
+        }
+    }
+    for k in &p.kept {
+        assert!(range(k.buffer).is_none() || held.contains(&k.buffer), "plan: kept buffer {} was overwritten", k.buffer);
+    }
+}

@@ -1,0 +1,173 @@
+//! Do planned and fused programs give what the plain interpretation gives? Random programs against the reference loops, in `f64`.
+
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+use wengert_core::{Array, DType, Tape, Tensor};
+
+/// A random program of `n` steps over a few leaves: pointwise ops, broadcasts, folds, views and products of small shapes.
+fn program<'t>(tape: &'t Tape, rng: &mut ChaCha8Rng, n: usize) -> Vec<Tensor<'t>> {
+    let u = |shape: &[usize], seed| tape.leaf(&Array::uniform(DType::F64, shape, -1.5, 1.5, seed));
+    let mut pool = vec![u(&[3, 4], 1), u(&[4], 2), u(&[3, 1], 3), u(&[], 4), u(&[2, 3, 4], 5), u(&[4, 3], 6)];
+    for _ in 0..n {
+        let a = pool[rng.random_range(0..pool.len())];
+        let b = pool[rng.random_range(0..pool.len())];
+        let axis = if a.rank() == 0 { 0 } else { rng.random_range(0..a.rank()) as isize };
+        let y = match rng.random_range(0..14) {
+            0 if fits(a, b) => a + b,
+            1 if fits(a, b) => a * b,
+            2 if fits(a, b) => a - 0.5 * b,
+            3 if fits(a, b) => a / (b * b + 1.0),
+            4 => a.tanh(),
+            5 => (a * a + 1.0).sqrt(),
+            6 if fits(a, b) => a.gt(b).select(a, b),
+            7 if a.rank() > 0 => a.sum_over(&[axis]),
+            8 if a.rank() > 0 => a.sum_keep(&[axis]) * 0.25,
+            9 if a.rank() > 1 => a.transpose(0, -1),
+            10 => a.flatten(),
+            11 if a.rank() == 2 && b.rank() == 2 && a.shape()[1] == b.shape()[0] => a.matmul(b) * 0.5,
+            12 => 2.0 - a.sigmoid(),
+            13 if a.rank() < 3 => a.unsqueeze(axis),
+            _ => a.sin(),
+        };
+        if y.size() <= 64 {
+            pool.push(y);
+        }
+    }
+    pool
+}
+
+fn fits(a: Tensor<'_>, b: Tensor<'_>) -> bool {
+    a.shape().broadcast(&b.shape()).is_some_and(|s| s.rank() <= 4)
+}
+
+fn assert_close(x: Tensor<'_>, value: &Array, context: &str) {
+    let expected = x.reference();
+    assert_eq!(expected.dims, value.shape().to_vec(), "{context}: {x:?}");
+    for (i, (e, v)) in expected.data.iter().zip(value.to_f64_vec()).enumerate() {
+        assert!((e - v).abs() <= 1e-9 * (1.0 + e.abs()), "{context}: {x:?} at {i}: expected {e}, got {v}\n{}", x.tape().plan(&x));
+    }
+}
+
+#[test]
+fn random_programs_give_what_their_references_give() {
+    for seed in 0..150 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let tape = Tape::new();
+        let pool = program(&tape, &mut rng, 30);
+        let some: Vec<Tensor<'_>> = pool.iter().copied().filter(|_| rng.random_bool(0.3)).collect();
+        let values = tape.eval(&some);
+        for (x, v) in some.iter().zip(&values) {
+            assert_close(*x, v, &format!("seed {seed}, together"));
+        }
+        for &x in &pool {
+            assert_close(x, &x.value(), &format!("seed {seed}, alone"));
+        }
+    }
+}
+
+#[test]
+fn gradients_of_random_programs_give_what_their_references_give() {
+    for seed in 0..60 {
+        let mut rng = ChaCha8Rng::seed_from_u64(1000 + seed);
+        let tape = Tape::new();
+        let pool = program(&tape, &mut rng, 20);
+        let loss = pool.iter().skip(6).map(|x| (*x * *x).sum()).reduce(|a, b| a + b).expect("steps");
+        let g = loss.grad_or_zero(&pool[..6].to_vec());
+        let values = tape.eval(&(loss, g.clone()));
+        assert_close(loss, &values.0, "loss");
+        for (x, v) in g.iter().zip(&values.1) {
+            assert_close(*x, v, &format!("seed {seed}, gradient"));
+        }
+    }
+}
+
+#[test]
+fn eager_and_fused_agree() {
+    for seed in 0..20 {
+        let run = |tape: Tape| {
+            let mut rng = ChaCha8Rng::seed_from_u64(2000 + seed);
+            let pool = program(&tape, &mut rng, 25);
+            tape.eval(&pool)
+        };
+        for (i, (a, b)) in run(Tape::new()).iter().zip(run(Tape::eager())).enumerate() {
+            assert!(a.all_close(&b, 1e-12, 1e-12), "seed {seed}, value {i}: {a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_is_found_again_although_values_change() {
+    let step = |lr: f64, data: [f64; 3]| {
+        let tape = Tape::new();
+        let x = tape.leaf(&Array::from(data));
+        let loss = (x * x * lr).sum();
+        let [g] = loss.grad([x]);
+        let values = tape.eval(&(loss, x - lr * g));
+        (values.0.item(), values.1.to_f64_vec(), tape.stats())
+    };
+    let first = step(0.5, [1.0, 2.0, 3.0]);
+    let second = step(0.25, [1.0, 1.0, 1.0]);
+    assert_eq!((first.0, second.0), (7.0, 0.75));
+    assert_eq!(second.1, [0.875, 0.875, 0.875]);
+    assert_eq!((second.2.verbatim_hits, second.2.misses), (1, 0), "{}", second.2);
+}
+
+#[test]
+fn what_a_read_computed_is_not_computed_again() {
+    let tape = Tape::new();
+    let x = tape.leaf(&Array::from([1.0, 2.0]));
+    let mut y = x;
+    for i in 0..20 {
+        y = (y * 0.5).matmul(tape.constant(&Array::from([[1.0, 0.5], [0.0, 1.0]])));
+        assert!(y.sum().item() < 10.0);
+        let kernels = tape.stats().kernels;
+        assert!(kernels <= 3 * (i + 1), "{kernels} kernels after {} reads", i + 1);
+    }
+}
+
+#[test]
+fn a_node_that_was_computed_twice_is_kept_from_then_on() {
+    let kernels = |_: usize| {
+        let tape = Tape::new();
+        tape.keep_bytes(0);
+        let x = tape.leaf(&Array::full([64, 64], 0.5));
+        let a = x.matmul(x); // large, not asked for by the first read
+        let first = a.sum().item();
+        let b = a.matmul(x);
+        (first, b.sum().item(), tape.stats().kernels)
+    };
+    let (first, again, third) = (kernels(0), kernels(1), kernels(2));
+    assert_eq!((first.0, first.1), (again.0, again.1));
+    assert!(third.2 < first.2, "{first:?} then {third:?}");
+}
+
+#[test]
+fn updates_write_over_what_nobody_holds() {
+    let mut w = Array::from([1.0, 2.0]);
+    let before = w.as_slice::<f64>().as_ptr();
+    for _ in 0..3 {
+        let tape = Tape::new();
+        let x = tape.leaf(&w);
+        let loss = (x * x).sum();
+        let [g] = loss.grad([x]);
+        let value = tape.eval_and_update(&loss, &mut w, x - 0.25 * g);
+        assert!(value.item() > 0.0);
+    }
+    assert_eq!(w, Array::from([0.125, 0.25]));
+    assert_eq!(w.as_slice::<f64>().as_ptr(), before, "the memory stayed");
+    let held = w.clone();
+    let tape = Tape::new();
+    let x = tape.leaf(&w);
+    tape.update(&mut w, x * 2.0);
+    assert_eq!((held, w), (Array::from([0.125, 0.25]), Array::from([0.25, 0.5])));
+}
+
+#[test]
+#[should_panic(expected = "has overwritten")]
+fn reading_what_an_update_took_names_both_lines() {
+    let mut w = Array::from([1.0, 2.0]);
+    let tape = Tape::new();
+    let x = tape.leaf(&w);
+    let late = x.exp();
+    tape.update(&mut w, x * 2.0);
+    late.value();
+}
