@@ -16,7 +16,7 @@ mod execute;
 mod read;
 
 pub use class::{Attrs, Fold, Generator, Index, Instr, KernelClass, Scan, View};
-pub use differentiate::{Cut, Targets, Unreached};
+pub use differentiate::{Cut, Gradients, Targets, Unreached, evaluate, grad, hessian, jacobian, value_and_grad, value_and_grad_at, vmap};
 pub use dtype::{DType, Element, Scalar};
 pub use ops::{Batch, BatchCx, Cx, Dense, Meta, Mismatch, OpDef, OutShape, Rule, Sample, Spec, Tangents, Typed};
 pub use program::{Expr, Pointwise, Step};

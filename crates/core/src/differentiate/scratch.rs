@@ -2,6 +2,12 @@
 
 use crate::record::node::Operand;
 
+#[cfg(test)]
+thread_local! {
+    /// Nodes that walks on this thread have gone over, so that tests can tell linear work from quadratic.
+    pub(crate) static VISITED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Marks and cotangents by node, valid where their stamp is the current walk's number.
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -27,6 +33,8 @@ impl Scratch {
         self.epoch += 1;
         self.first = first;
         let n = last + 1 - first;
+        #[cfg(test)]
+        VISITED.with(|v| v.set(v.get() + n));
         if self.entries.len() < n {
             self.entries.resize(n, Entry { active: 0, stamp: 0, value: Operand::NONE });
         }
@@ -36,9 +44,11 @@ impl Scratch {
         self.entries.get(x.as_node()?.checked_sub(self.first)?)
     }
 
-    /// Marks a node as depending on what is differentiated.
+    /// Marks a node as one that the walk is to visit; nodes before the walk's first are none.
     pub fn activate(&mut self, id: usize) {
-        self.entries[id - self.first].active = self.epoch;
+        if let Some(at) = id.checked_sub(self.first) {
+            self.entries[at].active = self.epoch;
+        }
     }
     /// Whether an operand was marked.
     pub fn is_active(&self, x: Operand) -> bool {

@@ -46,13 +46,15 @@ pub(crate) fn pull<'t>(results: &[(Tensor<'t>, Tensor<'t>)], targets: &[Tensor<'
     for id in (first..=last).rev() {
         let Some(g) = scratch.get(id) else { continue };
         let g = Tensor { tape, id: g };
-        let Some((cx, at)) = visit(&scratch, Tensor { tape, id: Operand::node(id) }) else { continue };
+        let Some((cx, at)) = visit(Tensor { tape, id: Operand::node(id) }, |x| scratch.is_active(x)) else { continue };
         let Called::Gave(back) = tape.located_at(at, || call(&cx.op.vjp, cx.op, &cx, &[Some(g)])) else { continue };
         assert!(back.len() == cx.arity(), "{}: its vjp gave {} cotangents for {} inputs", cx.op.name, back.len(), cx.arity());
         for (i, gx) in back.into_iter().enumerate() {
             let (Some(gx), true, Some(x)) = (gx, cx.needs[i], cx.inputs[i].as_node()) else { continue };
-            check_cotangent(&cx, i, gx);
-            tape.located_at(at, || accumulate(&mut scratch, x, gx));
+            tape.located_at(at, || {
+                let gx = fitted(&cx, cx.x(i), gx, || format!("its vjp gave a cotangent for input {i}"));
+                accumulate(&mut scratch, x, gx)
+            });
         }
     }
     let pulled = targets.iter().map(|t| finish(&scratch, *t)).collect();
@@ -71,19 +73,20 @@ fn mark(scratch: &mut Scratch, r: &Record, starts: &[usize], first: usize, last:
         }
     }
     for id in first..=last {
-        if r.inputs(id).iter().any(|&x| scratch.is_active(x)) {
+        let passes = r.nodes[id].dtype.is_float() && !matches!(r.nodes[id].op.0.vjp, Rule::Zero(_) | Rule::Stop(_));
+        if passes && r.inputs(id).iter().any(|&x| scratch.is_active(x)) {
             scratch.activate(id);
         }
     }
 }
 
-/// What a rule needs to know of a node; `None` where no input is active.
-fn visit<'t>(scratch: &Scratch, y: Tensor<'t>) -> Option<(Cx<'t>, &'static Location<'static>)> {
+/// What a rule needs to know of a node; `None` where `wanted` holds for no input.
+pub(super) fn visit<'t>(y: Tensor<'t>, wanted: impl Fn(Operand) -> bool) -> Option<(Cx<'t>, &'static Location<'static>)> {
     let id = y.id.as_node()?;
     let r = y.tape.record();
     let node = &r.nodes[id];
     let inputs: SmallVec<[Operand; 4]> = SmallVec::from_slice(r.inputs(id));
-    let needs: SmallVec<[bool; 4]> = inputs.iter().map(|&x| scratch.is_active(x)).collect();
+    let needs: SmallVec<[bool; 4]> = inputs.iter().map(|&x| wanted(x)).collect();
     needs.contains(&true).then(|| (Cx { y, op: node.op.0, inputs, needs, attrs: node.attrs }, r.locations[id]))
 }
 
@@ -96,18 +99,21 @@ pub(crate) fn call<'t>(rule: &Rule, op: &OpDef, cx: &Cx<'t>, g: &[Option<Tensor<
     }
 }
 
-/// A rule must give a cotangent of its input's dtype and shape; scalar operands stand for any shape.
-fn check_cotangent<'t>(cx: &Cx<'t>, i: usize, g: Tensor<'t>) {
-    let r = g.tape.record();
-    let ((gd, gs), (xd, xs)) = (r.meta(g.id), r.meta(cx.inputs[i]));
-    if gd != xd || (gs != xs && g.id.as_node().is_some()) {
-        let (gs, xs) = (*r.shape(g.id), *r.shape(cx.inputs[i]));
-        drop(r);
-        panic!("{}: its vjp gave a cotangent {gd}{gs:?} for input {i}, which is {xd}{xs:?}", cx.op.name);
+/// What a rule gave for a tensor `like`, which must have its dtype and shape; a scalar operand stands for any shape and is repeated.
+pub(super) fn fitted<'t>(cx: &Cx<'t>, like: Tensor<'t>, given: Tensor<'t>, what: impl Fn() -> String) -> Tensor<'t> {
+    let (metas, shape) = {
+        let r = given.tape.record();
+        ((r.meta(given.id), r.meta(like.id)), *r.shape(like.id))
+    };
+    match metas {
+        (g, x) if g == x => given,
+        (g, x) if g.0 == x.0 && given.id.as_slot().is_some() => given.filled(shape),
+        _ => panic!("{}: {}, expected {}{shape:?}, got {}{:?}", cx.op.name, what(), like.dtype(), given.dtype(), given.shape()),
     }
 }
 
-fn accumulate<'t>(scratch: &mut Scratch, id: usize, g: Tensor<'t>) {
+/// Adds to what is held for a node.
+pub(super) fn accumulate<'t>(scratch: &mut Scratch, id: usize, g: Tensor<'t>) {
     let sum = match scratch.get(id) {
         Some(before) => Tensor { tape: g.tape, id: before } + g,
         None => g,
@@ -115,14 +121,14 @@ fn accumulate<'t>(scratch: &mut Scratch, id: usize, g: Tensor<'t>) {
     scratch.set(id, sum.id);
 }
 
-/// The cotangent of a target as a recorded tensor of its shape.
-fn finish<'t>(scratch: &Scratch, target: Tensor<'t>) -> Option<Tensor<'t>> {
+/// What is held for a tensor, as a recorded tensor of its shape.
+pub(super) fn finish<'t>(scratch: &Scratch, target: Tensor<'t>) -> Option<Tensor<'t>> {
     let id = target.id.as_node()?;
     let g = Tensor { tape: target.tape, id: scratch.get(id)? };
     Some(if g.id.as_slot().is_some() { g.filled(target.shape()) } else { g })
 }
 
-/// Some tensors to differentiate with respect to: an array, a slice, a vector, in the shape the gradients come back in.
+/// Some tensors to differentiate with respect to: one, an array, a slice, a vector, in the shape the gradients come back in.
 pub trait Targets<'t> {
     /// The same container.
     type Gradients;
@@ -132,6 +138,15 @@ pub trait Targets<'t> {
     fn gradients(&self, each: SmallVec<[Tensor<'t>; 4]>) -> Self::Gradients;
 }
 
+impl<'t> Targets<'t> for Tensor<'t> {
+    type Gradients = Tensor<'t>;
+    fn targets(&self) -> SmallVec<[Tensor<'t>; 4]> {
+        smallvec![*self]
+    }
+    fn gradients(&self, each: SmallVec<[Tensor<'t>; 4]>) -> Tensor<'t> {
+        each[0]
+    }
+}
 impl<'t, const N: usize> Targets<'t> for [Tensor<'t>; N] {
     type Gradients = [Tensor<'t>; N];
     fn targets(&self) -> SmallVec<[Tensor<'t>; 4]> {
@@ -233,7 +248,7 @@ impl<'t> Tensor<'t> {
         Ok(targets.gradients(all))
     }
 
-    fn pull_or_zero<T: Targets<'t>>(self, seed: Tensor<'t>, targets: T) -> T::Gradients {
+    pub(super) fn pull_or_zero<T: Targets<'t>>(self, seed: Tensor<'t>, targets: T) -> T::Gradients {
         let wrt = targets.targets();
         let all = pull(&[(self, seed)], &wrt).into_iter().zip(&wrt).map(|(g, t)| g.unwrap_or_else(|| t.zeros_like())).collect();
         targets.gradients(all)

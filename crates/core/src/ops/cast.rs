@@ -7,11 +7,21 @@ use smallvec::smallvec;
 /// Dtypes by the number that stands in the attributes.
 const DTYPES: [DType; 4] = [DType::F32, DType::F64, DType::I64, DType::Bool];
 
+/// The number that stands for a dtype in attributes.
+pub(crate) fn number(dtype: DType) -> i64 {
+    DTYPES.iter().position(|&d| d == dtype).expect("every dtype is listed") as i64
+}
+
+/// The dtype with a number.
+pub(crate) fn dtype(number: i64) -> DType {
+    DTYPES[number as usize]
+}
+
 /// Conversion as Rust's `as`: truncation towards zero, saturation, NaN to 0; to `bool`, whether not zero. Attributes: the dtype.
 pub static OP: OpDef = OpDef {
     name: "cast",
     shape: |attrs, x: &[Meta<'_>]| match attrs {
-        [to] if (0..4).contains(to) => Ok(Typed { dtype: DTYPES[*to as usize], shape: OutShape::Like(0) }),
+        [to] if (0..4).contains(to) => Ok(Typed { dtype: dtype(*to), shape: OutShape::Like(0) }),
         _ => Err(Mismatch::new("a dtype as attribute")),
     },
     kernel: KernelClass::Pointwise(|p| p.x(0).cast(p.output())),
@@ -40,7 +50,6 @@ impl<'t> Tensor<'t> {
         if self.dtype() == dtype {
             return self;
         }
-        let number = DTYPES.iter().position(|&d| d == dtype).expect("every dtype is listed");
-        self.tape.op(&OP, &[self], &[number as i64])
+        self.tape.op(&OP, &[self], &[number(dtype)])
     }
 }
