@@ -8,8 +8,9 @@ use super::{
     jvp::{pairs, push},
     vjp::pull,
 };
-use crate::{Array, MAX_RANK, Tensor};
+use crate::{Array, MAX_RANK, Tensor, record::Walk};
 use smallvec::SmallVec;
+use std::time::Duration;
 
 impl<'t> Tensor<'t> {
     /// The Hessian of this scalar times vectors: `Σ_j ∂²y/∂xᵢ∂xⱼ vⱼ` for each target, without forming the Hessian.
@@ -63,6 +64,7 @@ impl<'t> Tensor<'t> {
         }
         let (ys, xs) = (self.shape(), x.shape());
         let dims: Vec<usize> = ys.iter().chain(xs.iter()).copied().collect();
+        let begin = self.tape.len();
         let filled = if dims.contains(&0) {
             None
         } else if self.size() < x.size() {
@@ -70,10 +72,16 @@ impl<'t> Tensor<'t> {
         } else {
             self.columns(x)
         };
-        match filled {
+        let all = match filled {
             Some(all) => all.reshape(dims),
             None => self.tape.zeros(self.dtype(), dims),
+        };
+        // The batched nodes are derivatives too: where they are constant, a derivative of theirs is truly zero.
+        let nodes = begin..self.tape.len();
+        if let Some(result) = self.id.as_node() {
+            self.tape.record.borrow_mut().walks.push(Walk { nodes, result, time: Duration::ZERO });
         }
+        all
     }
 
     /// The Jacobian as `[self.size(), x.shape..]`, one cotangent for each element of this; `None` if it is all zero.
@@ -159,6 +167,8 @@ mod tests {
         assert_eq!(m.matmul(m).sum().hessian(m).shape(), [2, 2, 2, 2]);
         let empty = tape.leaf(&Array::zeros(DType::F64, [0]));
         assert_eq!(quartic(empty).hessian(empty).shape(), [0, 0]);
+        let square = (x * x).jacobian(x).jacobian(x);
+        assert_eq!(square.sum().grad(x).value(), Array::from([0.0, 0.0]), "third derivatives of squares");
         // Third order: the Hessian is a tensor like any other.
         assert_eq!(quartic(x).hessian(x).sum().grad(x).value(), Array::from([24.0, 48.0]));
     }

@@ -10,6 +10,7 @@ use crate::{
     record::{Record, Walk, node::Operand},
 };
 use smallvec::{SmallVec, smallvec};
+use std::time::Instant;
 
 /// Pushes tangents, given as `(target, tangent)`, to `results`; `None` where nothing arrives, which is a tangent of zero.
 ///
@@ -24,6 +25,7 @@ pub(crate) fn push<'t>(results: &[Tensor<'t>], seeds: &[(Tensor<'t>, Tensor<'t>)
     if last < first {
         return nothing();
     }
+    let start = Instant::now();
     let (mut scratch, begin) = {
         let mut r = tape.record.borrow_mut();
         (r.scratch.pop().unwrap_or_default(), r.nodes.len())
@@ -55,7 +57,7 @@ pub(crate) fn push<'t>(results: &[Tensor<'t>], seeds: &[(Tensor<'t>, Tensor<'t>)
     let pushed = results.iter().map(|y| finish(&scratch, *y)).collect();
     let mut r = tape.record.borrow_mut();
     let end = r.nodes.len();
-    r.walks.push(Walk { nodes: begin..end, result: last });
+    r.walks.push(Walk { nodes: begin..end, result: last, time: start.elapsed() });
     r.scratch.push(scratch);
     pushed
 }
