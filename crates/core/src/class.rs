@@ -26,7 +26,7 @@ pub enum KernelClass {
     /// Running totals. Attributes: `[axis, reversed]`.
     Scan(Scan),
     /// Operand 0 is a scalar that fills the output; every further operand is written into it at given places.
-    /// Attributes: for each piece in turn, for each axis, `start, step`; a step may be negative, never 0.
+    /// Attributes: for each piece in turn, for each axis, `start, step`, a step may be negative, never 0; then the lengths of the output.
     /// Places of different pieces do not overlap.
     Place,
     /// A function over whole arrays, which the planner can't look into. Its error becomes an [`EvalError`](crate::EvalError).
@@ -59,7 +59,7 @@ pub enum View {
     Permute,
     /// Input axis `i` is output axis `attrs[i]` (ascending); input axes of length 1 are repeated, as are all other output axes.
     Expand,
-    /// Attributes `start, step` for every axis; the length is in the node's shape. A step may be negative, never 0.
+    /// Attributes: `start, step` for every axis, a step may be negative, never 0; then the lengths, which are the node's shape.
     Slice,
 }
 
@@ -86,11 +86,11 @@ pub enum Scan {
 /// What [`KernelClass::Generate`] writes, from operand 0 and the element's row-major position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Generator {
-    /// `start + step * position` along axis `attrs[0]`; `start` is operand 0, `step` operand 1.
+    /// `start + step * position` along axis `attrs[0]`; `start` is operand 0, `step` operand 1. The other attributes are the lengths.
     Iota,
-    /// Uniform in `[0, 1)`; operand 0 is the key (`I64` bits).
+    /// Uniform in `[0, 1)`; operand 0 is the key (`I64` bits). Attributes: the dtype's number, then the lengths.
     Uniform,
-    /// Standard normal; operand 0 is the key.
+    /// Standard normal; operand 0 is the key. Attributes as for `Uniform`.
     Normal,
 }
 

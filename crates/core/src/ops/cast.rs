@@ -5,7 +5,7 @@ use crate::{Array, DType, KernelClass, Tensor};
 use smallvec::smallvec;
 
 /// Dtypes by the number that stands in the attributes.
-const DTYPES: [DType; 4] = [DType::F32, DType::F64, DType::I64, DType::Bool];
+pub(crate) const DTYPES: [DType; 4] = [DType::F32, DType::F64, DType::I64, DType::Bool];
 
 /// The number that stands for a dtype in attributes.
 pub(crate) fn number(dtype: DType) -> i64 {

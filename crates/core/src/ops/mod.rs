@@ -1,5 +1,7 @@
 //! All operations. One line per file; a file that is not named here is not compiled, and what is named is checked by `tests/every_op.rs`.
 
+#[cfg(test)]
+pub(crate) mod check;
 pub mod composed;
 mod def;
 pub(crate) mod pair;
@@ -22,6 +24,7 @@ macro_rules! ops {
     };
 }
 ops! {
-    files: add, sub, mul, div, pow, select, cast, fill, expand, reshape, permute, sum, matmul;
-    tables: elementwise, extremum, amax, argmax, compare, logic;
+    files: add, sub, mul, div, pow, select, cast, fill, expand, reshape, permute, sum, matmul,
+        slice, place, gather, scatter_add, index_select, index_add, cumsum, iota, stop_gradient;
+    tables: elementwise, extremum, amax, argmax, compare, logic, random;
 }
