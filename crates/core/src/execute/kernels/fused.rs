@@ -132,7 +132,7 @@ impl Slots {
     }
 }
 
-fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
+pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
     let (outer, inner) = (kernel.outer, kernel.dims.len() - kernel.inner);
     let places: Vec<_> = kernel.loads.iter().map(|l| &l.from).chain(kernel.stores.iter().map(|s| &s.to)).collect();
     let (space, mut operands) = Space::new(&kernel.dims, [outer, inner], &places);
