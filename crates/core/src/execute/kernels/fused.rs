@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     execute::{frame::Frame, threads},
-    plan::kernel::{BufferId, FoldStore, Fused, Inst, Reg, ScalarSource},
+    plan::kernel::{BufferId, FoldStore, Fused, Inst, Load, Reg, ScalarSource},
 };
 
 /// Long rows and high columns are folded in chunks of about so many elements when there are few of them.
@@ -39,7 +39,7 @@ pub struct Prepared {
     needs_index: bool,
     nest: Nest,
     /// Number of tasks.
-    tasks: usize,
+    pub(super) tasks: usize,
     pointers: usize, // where in the scratch memory the table of pointers begins
     filled: usize,   // and what the loads' registers were filled with
     scratch: usize,
@@ -141,6 +141,10 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
         Slots { places: Vec::new(), held: vec![None; usize::from(kernel.registers)], layout: Layout::default(), scratch: Vec::new() };
     let mut loads = Vec::new();
     for (load, operand) in kernel.loads.iter().zip(operands) {
+        let mut operand = operand;
+        if is_overwritten(kernel, load) {
+            operand.copy();
+        }
         let slot = slots.add((!operand.is_pointer()).then_some(BLOCK * operand.size));
         slots.held[usize::from(load.reg)] = Some(slot);
         loads.push((operand, slot));
@@ -203,6 +207,12 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
         pointers,
         filled,
     }
+}
+
+/// Whether what is loaded is stored or folded as it is while another store overwrites it.
+fn is_overwritten(kernel: &Fused, load: &Load) -> bool {
+    kernel.stores.iter().any(|s| s.in_place && s.to.buffer == load.from.buffer)
+        && (kernel.stores.iter().any(|s| s.reg == load.reg) || kernel.folds.iter().any(|f| f.reg == load.reg))
 }
 
 /// For each store the instruction that may write to its memory at once, if there is one.

@@ -31,6 +31,8 @@ enum Access {
     Row,
     /// One element along the last axis, and a block stays within it.
     RowFill,
+    /// A pointer would do, but the memory is overwritten too early.
+    Copied,
     /// Any strides; what is read repeats every so many elements.
     Strided { period: usize },
 }
@@ -151,6 +153,13 @@ impl Space {
 }
 
 impl Operand {
+    /// Makes blocks of it copies, even where a pointer would do.
+    pub fn copy(&mut self) {
+        if self.is_pointer() {
+            self.access = Access::Copied;
+        }
+    }
+
     /// Whether blocks of it are dense in memory, so that a pointer will do.
     pub fn is_pointer(&self) -> bool {
         matches!(self.access, Access::Dense | Access::Row)
