@@ -8,11 +8,29 @@ use std::{
     sync::Once,
 };
 
-/// Holds every sample of an op against differences of the reference, and its batch rule against one element after the other.
+/// Holds the kernel against the reference at every sample, the rules against differences, the batch rule against one element after
+/// the other.
 pub(crate) fn op(op: &'static OpDef) {
+    let mut largest: f64 = 0.0;
     for (n, sample) in (op.samples)().iter().enumerate() {
-        derivatives(op, sample, n);
+        computed(op, sample, n);
+        largest = largest.max(derivatives(op, sample, n).abs());
         batches(op, sample, n);
+    }
+    assert!(largest > 1e-3, "{}: some sample has a derivative", op.name);
+}
+
+/// What a kernel computes, in both float types, is what the reference says.
+pub(crate) fn computed(op: &'static OpDef, sample: &Sample, n: usize) {
+    for (dtype, tolerance) in [(DType::F64, 1e-14), (DType::F32, 1e-6)] {
+        let tape = Tape::new();
+        let x: Vec<Array> = sample.x.iter().map(|x| if x.dtype().is_float() { x.cast(dtype) } else { x.clone() }).collect();
+        let y = tape.op(op, &put(&tape, sample, &x), &sample.attrs);
+        let (value, reference) = (y.value(), y.reference());
+        assert_eq!((value.dtype(), value.shape(), &*reference.dims), (y.dtype(), &y.shape(), &*y.shape()));
+        let far = |(a, b): (f64, &f64)| (a - b).abs() > tolerance * b.abs().max(1.0);
+        let apart = value.to_f64_vec().into_iter().zip(&reference.data).find(|&pair| far(pair));
+        assert_eq!(apart, None, "{} sample {n} in {dtype}: computed, expected", op.name);
     }
 }
 
@@ -31,7 +49,7 @@ fn dot(a: &Dense, b: &Dense) -> f64 {
 }
 
 /// `⟨u, Jv⟩` by central differences, by the jvp, and as `⟨Jᵀu, v⟩`.
-fn derivatives(op: &'static OpDef, sample: &Sample, n: usize) {
+fn derivatives(op: &'static OpDef, sample: &Sample, n: usize) -> f64 {
     let moved = |direction: &[Array], h: f64| -> Vec<Array> {
         let mut x = sample.x.clone();
         for (&i, v) in differentiable(sample).iter().zip(direction) {
@@ -57,6 +75,7 @@ fn derivatives(op: &'static OpDef, sample: &Sample, n: usize) {
     assert!((difference - pulled).abs() < 1e-9, "{} sample {n}: vjp {pulled}, differences {difference}", op.name);
     let pushed = push(op, y, &x, sample, &v).map_or(0.0, |t| dot(&u.reference(), &t.reference()));
     assert!((difference - pushed).abs() < 1e-9, "{} sample {n}: jvp {pushed}, differences {difference}", op.name);
+    difference
 }
 
 /// The jvp rule applied to a node.

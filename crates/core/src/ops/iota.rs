@@ -74,6 +74,11 @@ mod tests {
     use super::{super::check, *};
 
     #[test]
+    fn the_kernel_counts_as_the_reference_does() {
+        (OP.samples)().iter().enumerate().for_each(|(n, sample)| check::computed(&OP, sample, n));
+    }
+
+    #[test]
     fn counts_along_an_axis() {
         let tape = Tape::new();
         assert_eq!(tape.iota(DType::I64, [2, 3], -1).value(), Array::from([[0i64, 1, 2], [0, 1, 2]]));

@@ -172,6 +172,18 @@ mod tests {
     }
 
     #[test]
+    fn kernels_draw_what_the_reference_draws() {
+        for op in ALL {
+            samples().iter().enumerate().for_each(|(n, sample)| check::computed(op, sample, n));
+        }
+        let tape = Tape::new();
+        for dtype in [DType::F32, DType::F64] {
+            let x = tape.uniform(dtype, [37, 5], Key::new(5));
+            assert_eq!(x.value().to_f64_vec(), x.reference().data, "bit for bit");
+        }
+    }
+
+    #[test]
     fn moments_are_those_of_the_distributions() {
         // 10 000 draws: the bounds are five standard errors.
         let tape = Tape::new();
