@@ -183,6 +183,9 @@ impl<'t> Tensor<'t> {
     /// The cotangent goes to the elements that were taken; all others receive zeros. For positions given by a tensor see
     /// [`gather`](Self::gather) and [`index_select`](Self::index_select).
     ///
+    /// Clippy takes `1..-2` for an empty range, since it does not know of ends that count from the end: a crate that writes such
+    /// ranges allows `clippy::reversed_empty_ranges`.
+    ///
     /// # Panics
     /// When an integer lies outside its axis, when there are more indices than axes, or more than one [`Ellipsis`].
     ///
