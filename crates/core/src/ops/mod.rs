@@ -24,7 +24,7 @@ macro_rules! ops {
     };
 }
 ops! {
-    files: add, sub, mul, div, pow, select, cast, fill, expand, reshape, permute, sum, matmul,
+    files: add, sub, mul, div, pow, select, cast, fill, expand, reshape, permute, sum, prod, matmul,
         slice, place, gather, scatter_add, index_select, index_add, cumsum, iota, stop_gradient;
     tables: elementwise, extremum, amax, argmax, compare, logic, random;
 }

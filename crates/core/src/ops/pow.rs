@@ -1,7 +1,7 @@
 //! `a` to the power `b`.
 
-use super::{Batch, Cx, Dense, OpDef, Rule, pair};
-use crate::{DType, IntoOperand, KernelClass, Tensor, record::binary};
+use super::{Batch, Cx, Dense, OpDef, Rule, Sample, pair};
+use crate::{Array, DType, IntoOperand, KernelClass, Tensor, record::binary};
 use smallvec::smallvec;
 
 /// Power, as C's `pow`: `x^0` is 1, also for 0 and NaN.
@@ -13,7 +13,7 @@ pub static OP: OpDef = OpDef {
     kernel: KernelClass::Pointwise(|p| p.x(0).pow(p.x(1))),
     value: |s, x| Dense::map(s, x, |v| if s.dtype == DType::I64 { v[0].powf(v[1]).trunc() } else { v[0].powf(v[1]) }),
     jvp: Rule::By(|cx, t| {
-        let base = t[0].and_then(|t| Some(t * base_slope(cx)?));
+        let base = t[0].map(|t| t * base_slope(cx));
         let exponent = t[1].map(|t| t * exponent_slope(cx));
         smallvec![match (base, exponent) {
             (Some(a), Some(b)) => Some(a + b),
@@ -22,22 +22,28 @@ pub static OP: OpDef = OpDef {
     }),
     vjp: Rule::By(|cx, g| {
         let Some(g) = g[0] else { return smallvec![None, None] };
-        let base = if cx.needs(0) { base_slope(cx).map(|slope| g * slope) } else { None };
-        smallvec![base, cx.when_needed(1, || g * exponent_slope(cx))]
+        smallvec![cx.when_needed(0, || g * base_slope(cx)), cx.when_needed(1, || g * exponent_slope(cx))]
     }),
     batch: Batch::Pointwise,
-    samples: pair::samples,
+    samples: || {
+        let mut all = pair::samples();
+        all.push(Sample::new([Array::from([0.5, 2.0, 1.5]), Array::from([0.0, 1.0, -1.0])]));
+        all
+    },
 };
 
 /// `b x^(b-1)`, and 0 for `b = 0`; the common small numbers as exponents need no power.
-fn base_slope<'t>(cx: &Cx<'t>) -> Option<Tensor<'t>> {
+fn base_slope<'t>(cx: &Cx<'t>) -> Tensor<'t> {
     let (x, b) = (cx.x(0), cx.x(1));
     match b.scalar_value() {
-        Some(0.0) => None,
-        Some(1.0) => Some(x.scalar_like(1)),
-        Some(2.0) => Some(2.0 * x),
-        Some(v) => Some(x.pow(v - 1.0) * v),
-        None => Some(b.eq(0).select(0, b * x.pow(b - 1))),
+        Some(v @ (0.0 | 1.0)) => x.scalar_like(v),
+        Some(2.0) => 2.0 * x,
+        Some(v) => x.pow(v - 1.0) * v,
+        None => {
+            // Only there, 0 · ∞ stands for 0. Elsewhere `b = 0` must stay in the formula: its derivative in the exponent is `1 / x`.
+            let hole = b.eq(0) & x.eq(0);
+            b * hole.select(1, x).pow(b - 1)
+        }
     }
 }
 

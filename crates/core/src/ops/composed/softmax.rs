@@ -102,12 +102,12 @@ impl<'t> Tensor<'t> {
     }
 }
 
-/// The largest element along some axes, which stay with length 1: a number to shift by. The result does not depend on it, so its
-/// derivative cancels; 0 stands in where there are no elements.
+/// The largest element along some axes, which stay with length 1: a number to shift by, on which the result does not depend; 0 where
+/// there are no elements.
 #[track_caller]
 fn peak<'t>(x: Tensor<'t>, axes: &[isize]) -> Tensor<'t> {
     if x.size() > 0 {
-        return x.max_keep(axes);
+        return x.stop_gradient().max_keep(axes);
     }
     let mut dims = x.shape().to_vec();
     for &axis in axes {
