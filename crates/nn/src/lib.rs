@@ -34,6 +34,7 @@ mod loss;
 mod metrics;
 mod optim;
 mod pass;
+mod save;
 
 pub use bind::{Bind, OnTape, UnreachedParam, grads, grads_or_zero, try_grads};
 pub use init::{Fan, Init};
@@ -46,3 +47,4 @@ pub use loss::{
 pub use metrics::{accuracy, predictions};
 pub use optim::{Adam, AdamState, AdamW, Hyper, Schedule, Sgd, SgdState, clip_by_norm, global_norm};
 pub use pass::Pass;
+pub use save::{Difference, HEADER_LIMIT, SaveError, from_bytes, load, save, to_bytes};
