@@ -1,12 +1,16 @@
 //! How long is a tensor along each axis, and how do two shapes broadcast?
 
-use std::{fmt, ops::Deref};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+};
 
 /// The most axes a tensor can have.
 pub const MAX_RANK: usize = 8;
 
 /// Lengths along up to [`MAX_RANK`] axes, outermost first; `[]` is a scalar with one element.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     rank: u8,
     dims: [usize; MAX_RANK], // zero beyond the rank, so that equality is derived
@@ -72,6 +76,12 @@ impl Shape {
         let rank = self.rank() as isize;
         let a = if axis < 0 { axis + rank } else { axis };
         (0..rank).contains(&a).then_some(a as usize)
+    }
+}
+
+impl Hash for Shape {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state); // what lies beyond the rank is always zero
     }
 }
 

@@ -63,8 +63,23 @@ fn at(x: f64, f: F) -> String {
 fn slope_of(x: impl Into<Array>, f: F) -> String {
     let tape = Tape::new();
     let x = tape.leaf(&x.into());
-    let [g] = f(x).sum().grad_or_zero([x]);
+    let y = f(x).sum();
+    let [g] = y.grad_or_zero([x]);
+    forward_agrees(y, x, &g.value());
     show(&g.value())
+}
+
+/// The derivative along each axis is the element of the gradient, where there is a gradient.
+fn forward_agrees<'t>(y: Tensor<'t>, x: Tensor<'t>, g: &Array) {
+    if y.try_grad([x]).is_err() {
+        return;
+    }
+    for i in 0..x.size() {
+        let mut along = Array::zeros(x.dtype(), x.shape());
+        along.as_mut_slice::<f64>()[i] = 1.0;
+        let forward = y.jvp(x, x.tape().constant(&along)).item();
+        assert_eq!(number(forward), number(g.to_f64_vec()[i]), "forward and reverse, element {i} of {x:?}");
+    }
 }
 
 fn slope(x: f64, f: F) -> String {
@@ -82,7 +97,10 @@ fn curvature(x: f64, f: F) -> String {
 fn slopes(a: f64, b: f64, f: G) -> String {
     let tape = Tape::new();
     let (a, b) = (tape.leaf(&Array::scalar(a)), tape.leaf(&Array::scalar(b)));
-    let [ga, gb] = f(a, b).grad_or_zero([a, b]);
+    let y = f(a, b);
+    let [ga, gb] = y.grad_or_zero([a, b]);
+    forward_agrees(y, a, &ga.value());
+    forward_agrees(y, b, &gb.value());
     format!("{}, {}", show(&ga.value()), show(&gb.value()))
 }
 

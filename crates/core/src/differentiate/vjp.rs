@@ -43,20 +43,21 @@ pub(crate) fn pull<'t>(results: &[(Tensor<'t>, Tensor<'t>)], targets: &[Tensor<'
             accumulate(&mut scratch, id, *seed);
         }
     }
+    let locations = tape.locations();
     for id in (first..=last).rev() {
         let Some(g) = scratch.get(id) else { continue };
         let g = Tensor { tape, id: g };
         let Some((cx, at)) = visit(Tensor { tape, id: Operand::node(id) }, |x| scratch.is_active(x)) else { continue };
-        let Called::Gave(back) = tape.located_at(at, || call(&cx.op.vjp, cx.op, &cx, &[Some(g)])) else { continue };
+        locations.set(at);
+        let Called::Gave(back) = call(&cx.op.vjp, cx.op, &cx, &[Some(g)]) else { continue };
         assert!(back.len() == cx.arity(), "{}: its vjp gave {} cotangents for {} inputs", cx.op.name, back.len(), cx.arity());
         for (i, gx) in back.into_iter().enumerate() {
             let (Some(gx), true, Some(x)) = (gx, cx.needs[i], cx.inputs[i].as_node()) else { continue };
-            tape.located_at(at, || {
-                let gx = fitted(&cx, cx.x(i), gx, || format!("its vjp gave a cotangent for input {i}"));
-                accumulate(&mut scratch, x, gx)
-            });
+            let gx = fitted(&cx, cx.x(i), gx, || format!("its vjp gave a cotangent for input {i}"));
+            accumulate(&mut scratch, x, gx);
         }
     }
+    drop(locations);
     let pulled = targets.iter().map(|t| finish(&scratch, *t)).collect();
     let mut r = tape.record.borrow_mut();
     let end = r.nodes.len();
@@ -86,8 +87,13 @@ pub(super) fn visit<'t>(y: Tensor<'t>, wanted: impl Fn(Operand) -> bool) -> Opti
     let r = y.tape.record();
     let node = &r.nodes[id];
     let inputs: SmallVec<[Operand; 4]> = SmallVec::from_slice(r.inputs(id));
-    let needs: SmallVec<[bool; 4]> = inputs.iter().map(|&x| wanted(x)).collect();
-    needs.contains(&true).then(|| (Cx { y, op: node.op.0, inputs, needs, attrs: node.attrs }, r.locations[id]))
+    let mut needs: SmallVec<[bool; 4]> = SmallVec::from_elem(false, inputs.len());
+    let mut any = false;
+    for (need, &x) in needs.iter_mut().zip(&inputs) {
+        *need = wanted(x);
+        any |= *need;
+    }
+    any.then(|| (Cx { y, op: node.op.0, inputs, needs, attrs: node.attrs }, r.locations[id]))
 }
 
 /// Applies a vjp rule.
@@ -101,14 +107,14 @@ pub(crate) fn call<'t>(rule: &Rule, op: &OpDef, cx: &Cx<'t>, g: &[Option<Tensor<
 
 /// What a rule gave for a tensor `like`, which must have its dtype and shape; a scalar operand stands for any shape and is repeated.
 pub(super) fn fitted<'t>(cx: &Cx<'t>, like: Tensor<'t>, given: Tensor<'t>, what: impl Fn() -> String) -> Tensor<'t> {
-    let (metas, shape) = {
+    let (g, x) = {
         let r = given.tape.record();
-        ((r.meta(given.id), r.meta(like.id)), *r.shape(like.id))
+        (r.meta(given.id), r.meta(like.id))
     };
-    match metas {
-        (g, x) if g == x => given,
-        (g, x) if g.0 == x.0 && given.id.as_slot().is_some() => given.filled(shape),
-        _ => panic!("{}: {}, expected {}{shape:?}, got {}{:?}", cx.op.name, what(), like.dtype(), given.dtype(), given.shape()),
+    match (g, x) {
+        _ if g == x => given,
+        _ if g.0 == x.0 && given.id.as_slot().is_some() => given.filled(like.shape()),
+        _ => panic!("{}: {}, expected {}{:?}, got {}{:?}", cx.op.name, what(), like.dtype(), like.shape(), given.dtype(), given.shape()),
     }
 }
 

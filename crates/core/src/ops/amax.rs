@@ -68,7 +68,8 @@ fn samples() -> Vec<Sample> {
 fn ties<'t>(cx: &Cx<'t>) -> (Tensor<'t>, Tensor<'t>) {
     let mask = cx.x(0).eq(reduce::unfold(cx.y(), cx));
     let axes: SmallVec<[isize; 8]> = cx.attrs().iter().map(|&a| a as isize).collect();
-    (mask, mask.cast(cx.y().dtype()).sum_over(&axes))
+    // Nothing equals a NaN: then no element has a share, rather than the quotient 0 / 0.
+    (mask, mask.cast(cx.y().dtype()).sum_over(&axes).maximum(1))
 }
 
 fn jvp<'t>(cx: &Cx<'t>, t: &[Option<Tensor<'t>>]) -> Tangents<'t> {

@@ -39,13 +39,16 @@ pub(crate) fn truth(_: &Attrs, x: &[Meta<'_>]) -> Result<Typed, Mismatch> {
 
 /// Operands from number `first` on agree; the output is like the first of them that is no scalar.
 pub(crate) fn same_from(first: usize, x: &[Meta<'_>]) -> Result<Typed, Mismatch> {
-    let mut tensors = (first..x.len()).filter(|&i| !x[i].is_scalar);
-    let like = tensors.next().unwrap_or(first);
+    let mut like = first;
+    for (i, operand) in x.iter().enumerate().skip(first).filter(|(_, o)| !o.is_scalar) {
+        if x[like].is_scalar {
+            like = i;
+        } else if !std::ptr::eq(operand.shape, x[like].shape) && operand.shape != x[like].shape {
+            return Err(Mismatch::new("shapes that broadcast: equal from the last axis on, or 1"));
+        }
+    }
     if x[first..].iter().any(|o| o.dtype != x[like].dtype) {
         return Err(Mismatch::new("operands of one dtype").hint("x.cast(DType::F32)"));
-    }
-    if tensors.any(|i| x[i].shape != x[like].shape) {
-        return Err(Mismatch::new("shapes that broadcast: equal from the last axis on, or 1"));
     }
     Ok(Typed { dtype: x[like].dtype, shape: OutShape::Like(like) })
 }

@@ -8,6 +8,7 @@ use super::{
     layout::Laid,
 };
 use rustc_hash::FxHashSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every buffer starts at a multiple of this: a cache line, and the widest vector.
 const ALIGN: usize = 64;
@@ -35,20 +36,17 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
         lives[k.buffer as usize].to = kernels.len();
     }
     let mut buffers: Vec<Placed> = (0..g.inputs).map(|i| Placed::Input(i as u32)).collect();
-    let mut arena = Arena::default();
-    let mut by_size: Vec<usize> = (g.inputs..stored.len()).filter(|&b| !results.contains(&(b as BufferId))).collect();
-    by_size.sort_by_key(|&b| (std::cmp::Reverse(bytes(b)), b)); // large ones first leave the smallest gaps
+    let temporary: Vec<usize> = (g.inputs..stored.len()).filter(|&b| !results.contains(&(b as BufferId))).collect();
     let mut offsets = vec![0; stored.len()];
-    for b in by_size {
-        offsets[b] = arena.fit(bytes(b), lives[b]);
-    }
+    let wanted: Vec<(usize, usize, Life)> = temporary.iter().map(|&b| (b, bytes(b).next_multiple_of(ALIGN), lives[b])).collect();
+    let arena_bytes = if wanted.len() <= MOST_BY_SIZE { by_size(wanted, &mut offsets) } else { by_time(wanted, &mut offsets) };
     for b in g.inputs..stored.len() {
         let bytes = bytes(b);
         let result = results.contains(&(b as BufferId));
         buffers.push(if result { Placed::Result { bytes } } else { Placed::Arena { offset: offsets[b], bytes } });
     }
     donate(g, options, order, &outputs, &lives, &mut kernels, &mut buffers);
-    Plan { kernels, buffers, arena_bytes: arena.bytes, outputs, kept, nodes: order.len(), origins, inputs: g.inputs }
+    Plan { kernels, buffers, arena_bytes, outputs, kept, nodes: order.len(), origins, inputs: g.inputs }
 }
 
 /// All places that a kernel reads, and the buffers it writes.
@@ -115,28 +113,72 @@ fn choose_kept(mut candidates: Vec<Kept>, budget: usize, keep_also: &[u32], byte
     candidates
 }
 
-/// First fit among the buffers that live at the same time.
-#[derive(Default)]
-struct Arena {
-    bytes: usize,
-    taken: Vec<(usize, usize, Life)>, // offset, end, life; ascending offsets
-}
+/// Placing by size compares all pairs of buffers; beyond so many they are placed in the order of time.
+const MOST_BY_SIZE: usize = 1024;
 
-impl Arena {
-    fn fit(&mut self, bytes: usize, life: Life) -> usize {
-        let size = bytes.next_multiple_of(ALIGN);
+/// Places large buffers first, each at the lowest offset that is free while it lives: the tightest packing. Gives the arena's size.
+fn by_size(mut wanted: Vec<(usize, usize, Life)>, offsets: &mut [usize]) -> usize {
+    wanted.sort_by_key(|&(b, size, _)| (std::cmp::Reverse(size), b));
+    let mut total = 0;
+    let mut taken: Vec<(usize, usize, Life)> = Vec::new(); // offset, end, life; ascending offsets
+    for (b, size, life) in wanted {
         let mut offset = 0;
-        for &(start, end, other) in &self.taken {
+        for &(start, end, other) in &taken {
             let together = other.from <= life.to && life.from <= other.to;
             if together && start < offset + size && offset < end {
                 offset = end;
             }
         }
-        let at = self.taken.partition_point(|t| t.0 <= offset);
-        self.taken.insert(at, (offset, offset + size, life));
-        self.bytes = self.bytes.max(offset + size);
-        offset
+        let at = taken.partition_point(|t| t.0 <= offset);
+        taken.insert(at, (offset, offset + size, life));
+        offsets[b] = offset;
+        total = total.max(offset + size);
     }
+    total
+}
+
+/// Places buffers as they are born, each into the smallest gap that holds it; gaps join when buffers die. Gives the arena's size.
+fn by_time(mut wanted: Vec<(usize, usize, Life)>, offsets: &mut [usize]) -> usize {
+    wanted.sort_by_key(|&(b, _, life)| (life.from, b));
+    let mut total = 0;
+    let mut gaps: BTreeMap<usize, usize> = BTreeMap::new(); // size by offset
+    let mut dying: BTreeSet<(usize, usize, usize)> = BTreeSet::new(); // last use, offset, size
+    for (b, size, life) in wanted {
+        while let Some(&(to, offset, size)) = dying.first().filter(|d| d.0 < life.from) {
+            dying.remove(&(to, offset, size));
+            release(&mut gaps, offset, size);
+        }
+        let gap = gaps.iter().filter(|g| *g.1 >= size).min_by_key(|g| *g.1).map(|(&at, &have)| (at, have));
+        offsets[b] = match gap {
+            Some((at, have)) => {
+                gaps.remove(&at);
+                if have > size {
+                    gaps.insert(at + size, have - size);
+                }
+                at
+            }
+            None => {
+                total += size;
+                total - size
+            }
+        };
+        if size > 0 {
+            dying.insert((life.to, offsets[b], size));
+        }
+    }
+    total
+}
+
+/// Adds a gap, joined with its neighbours.
+fn release(gaps: &mut BTreeMap<usize, usize>, mut offset: usize, mut size: usize) {
+    if let Some((&before, &have)) = gaps.range(..offset).next_back().filter(|g| g.0 + g.1 == offset) {
+        gaps.remove(&before);
+        (offset, size) = (before, size + have);
+    }
+    if let Some(have) = gaps.remove(&(offset + size)) {
+        size += have;
+    }
+    gaps.insert(offset, size);
 }
 
 /// Lets a result take over the memory of a donated input, where the kernel that writes it is the input's last reader or comes later.
@@ -186,4 +228,38 @@ fn in_step(kernel: &mut Kernel, input: BufferId, out: BufferId) -> bool {
     let aligned = k.loads.iter().filter(|l| l.from.buffer == input).all(|l| same(&l.from));
     store.in_place |= aligned;
     aligned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_placing_keep_what_lives_together_apart() {
+        let mut state = 7u64;
+        let mut random = |n: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % n
+        };
+        let wanted: Vec<(usize, usize, Life)> = (0..300)
+            .map(|b| {
+                let from = random(200) as usize;
+                (b, random(8) as usize * ALIGN, Life { from, to: from + random(20) as usize })
+            })
+            .collect();
+        let peak = (0..220).map(|t| wanted.iter().filter(|w| w.2.from <= t && t <= w.2.to).map(|w| w.1).sum::<usize>()).max().unwrap();
+        for place in [by_size, by_time] {
+            let mut offsets = vec![0; wanted.len()];
+            let total = place(wanted.clone(), &mut offsets);
+            assert!(total >= peak && total <= 2 * peak, "{total} bytes for a peak of {peak}");
+            for (i, a) in wanted.iter().enumerate() {
+                assert!(offsets[i] + a.1 <= total);
+                for (j, b) in wanted.iter().enumerate().skip(i + 1) {
+                    let together = a.2.from <= b.2.to && b.2.from <= a.2.to;
+                    let overlap = offsets[i] < offsets[j] + b.1 && offsets[j] < offsets[i] + a.1;
+                    assert!(!(together && overlap), "{i} and {j}");
+                }
+            }
+        }
+    }
 }

@@ -163,6 +163,7 @@ impl<T: Clone + Eq + Hash> Interner<T> {
         self.index.insert(item, id);
         id
     }
+    #[inline]
     pub fn get(&self, id: u32) -> &T {
         &self.items[id as usize]
     }
@@ -174,7 +175,13 @@ impl<T: Clone + Eq + Hash> Interner<T> {
 impl Interner<AttrsBuf> {
     /// As `intern`, for a slice; the empty list is found without hashing.
     pub fn intern_slice(&mut self, attrs: &[i64]) -> u32 {
-        if attrs.is_empty() && self.items.first().is_some_and(SmallVec::is_empty) { 0 } else { self.intern(attrs.into()) }
+        if attrs.is_empty() {
+            return 0; // the tables begin with the empty list
+        }
+        match self.index.get(attrs) {
+            Some(&id) => id,
+            None => self.intern(attrs.into()),
+        }
     }
 }
 

@@ -45,6 +45,11 @@ impl<'t, S: Scalar> IntoOperand<'t> for S {
 /// Both operands with one dtype, by the table in `docs/conventions.md`; not yet broadcast.
 #[track_caller]
 pub(crate) fn promote<'t>(op: &OpDef, x: Tensor<'t>, other: Given<'t>) -> (Tensor<'t>, Tensor<'t>) {
+    if let Given::Tensor(other) = other
+        && alike(x, other)
+    {
+        return (x, other);
+    }
     let a = x.dtype();
     let other = match other {
         Given::Tensor(other) => other,
@@ -70,6 +75,12 @@ pub(crate) fn promote<'t>(op: &OpDef, x: Tensor<'t>, other: Given<'t>) -> (Tenso
         _ if a.is_float() || b == DType::Bool => (x, other.cast(a)),
         _ => (x.cast(b), other),
     }
+}
+
+/// Whether two tensors have one dtype and one shape, so that neither promotion nor broadcasting changes them.
+fn alike(a: Tensor<'_>, b: Tensor<'_>) -> bool {
+    let r = a.tape.record();
+    std::ptr::eq(a.tape, b.tape) && r.meta(a.id) == r.meta(b.id)
 }
 
 /// Records a pointwise op on two operands of one dtype, broadcast against each other.

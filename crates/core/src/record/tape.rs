@@ -9,10 +9,9 @@ use super::{
 use crate::{
     DType, Scalar, Shape,
     memory::Buffer,
-    ops::{Meta, OpDef, OutShape},
+    ops::{Meta, Mismatch, OpDef, OutShape, Typed},
     read::Reader,
 };
-use smallvec::SmallVec;
 use std::{
     cell::{Cell, Ref, RefCell},
     panic::Location,
@@ -144,6 +143,22 @@ impl Record {
         self.nodes.len() - 1
     }
 
+    /// Applies an op's shape rule.
+    fn infer(&self, op: &OpDef, operands: &[Operand], attrs: &[i64]) -> Result<Typed, Mismatch> {
+        let meta = |x: Operand| {
+            let (dtype, shape) = self.meta(x);
+            Meta { dtype, shape: self.tables.shapes.get(shape), is_scalar: x.as_slot().is_some() }
+        };
+        // The usual numbers of operands need no vector.
+        match *operands {
+            [a] => (op.shape)(attrs, &[meta(a)]),
+            [a, b] => (op.shape)(attrs, &[meta(a), meta(b)]),
+            [a, b, c] => (op.shape)(attrs, &[meta(a), meta(b), meta(c)]),
+            _ => (op.shape)(attrs, &operands.iter().map(|&x| meta(x)).collect::<Vec<_>>()),
+        }
+    }
+
+    #[inline]
     pub fn meta(&self, x: Operand) -> (DType, u32) {
         match x.as_node() {
             Some(id) => (self.nodes[id].dtype, self.nodes[id].shape),
@@ -278,29 +293,24 @@ impl Tape {
     #[track_caller]
     pub fn op<'t>(&'t self, op: &'static OpDef, inputs: &[Tensor<'t>], attrs: &[i64]) -> Tensor<'t> {
         let at = Location::caller();
-        let mut operands: SmallVec<[Operand; 4]> = SmallVec::new();
-        for x in inputs {
-            if !std::ptr::eq(x.tape, self) {
-                panic!("{}: operands come from two tapes", op.name);
-            }
-            operands.push(x.id);
+        if inputs.iter().any(|x| !std::ptr::eq(x.tape, self)) {
+            panic!("{}: operands come from two tapes", op.name);
         }
         let mut record = self.record.borrow_mut();
         let r = &mut *record;
-        let typed = {
-            let metas: SmallVec<[Meta<'_>; 4]> = operands
-                .iter()
-                .map(|&x| {
-                    let (dtype, shape) = r.meta(x);
-                    Meta { dtype, shape: r.tables.shapes.get(shape), is_scalar: x.as_slot().is_some() }
-                })
-                .collect();
-            (op.shape)(attrs, &metas)
+        let mut few = [Operand::NONE; 4];
+        let many: Vec<Operand>;
+        let operands = if inputs.len() <= few.len() {
+            few.iter_mut().zip(inputs).for_each(|(o, x)| *o = x.id);
+            &few[..inputs.len()]
+        } else {
+            many = inputs.iter().map(|x| x.id).collect();
+            &many
         };
-        let typed = match typed {
+        let typed = match r.infer(op, operands, attrs) {
             Ok(typed) => typed,
             Err(mismatch) => {
-                let text = report::mismatch(op, &mismatch, &operands, r);
+                let text = report::mismatch(op, &mismatch, operands, r);
                 drop(record);
                 panic!("{text}");
             }
@@ -310,7 +320,7 @@ impl Tape {
             OutShape::New(shape) => r.tables.shapes.intern(shape),
         };
         let attrs = r.tables.attrs.intern_slice(attrs);
-        let node = Node::new(op, &operands, &mut r.spill, attrs, shape, typed.dtype);
+        let node = Node::new(op, operands, &mut r.spill, attrs, shape, typed.dtype);
         let id = Operand::node(r.push(node, at));
         drop(record);
         let y = Tensor { tape: self, id };
@@ -326,12 +336,37 @@ impl Tape {
         self.record.borrow()
     }
 
+    /// While it lives, nodes count as recorded where [`Locations::set`] said last.
+    pub(crate) fn locations(&self) -> Locations<'_> {
+        Locations { tape: self, before: self.record.borrow().inherit }
+    }
+
     /// Runs `f` with every node it pushes counted as recorded at `at`.
     pub(crate) fn located_at<R>(&self, at: &'static Location<'static>, f: impl FnOnce() -> R) -> R {
-        let before = self.record.borrow_mut().inherit.replace(at);
-        let result = f();
-        self.record.borrow_mut().inherit = before;
-        result
+        let locations = self.locations();
+        locations.set(at);
+        f()
+    }
+}
+
+/// Where rules' nodes count as recorded; dropping it restores what held before.
+pub(crate) struct Locations<'a> {
+    tape: &'a Tape,
+    before: Option<&'static Location<'static>>,
+}
+
+impl Locations<'_> {
+    pub fn set(&self, at: &'static Location<'static>) {
+        self.tape.record.borrow_mut().inherit = Some(at);
+    }
+}
+
+impl Drop for Locations<'_> {
+    fn drop(&mut self) {
+        // A rule that panics may do so while the list is borrowed; then the tape is not used again.
+        if let Ok(mut r) = self.tape.record.try_borrow_mut() {
+            r.inherit = self.before;
+        }
     }
 }
 
