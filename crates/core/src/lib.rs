@@ -19,7 +19,7 @@ pub use class::{Attrs, Fold, Generator, Index, Instr, KernelClass, Scan, View};
 pub use differentiate::{Cut, Gradients, Targets, Unreached, evaluate, grad, hessian, jacobian, value_and_grad, value_and_grad_at, vmap};
 pub use dtype::{DType, Element, Scalar};
 pub use ops::place::{concat, stack};
-pub use ops::{Batch, BatchCx, Cx, Dense, Meta, Mismatch, OpDef, OutShape, Rule, Sample, Spec, Tangents, Typed};
+pub use ops::{Batch, BatchCx, Cx, Dense, Function, Meta, Mismatch, OpDef, OutShape, Rule, Sample, Spec, Tangents, Typed};
 pub use program::{Expr, Pointwise, Step};
 pub use read::{Destination, EvalError, Stats};
 pub use record::{Array, ArrayError, By, Ellipsis, Given, Indices, IntoIndex, IntoOperand, Key, NewAxis, Pick, Tape, Tensor};

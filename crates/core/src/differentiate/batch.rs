@@ -62,8 +62,10 @@ fn visit<'t>(
         return None;
     }
     let x = inputs.iter().map(|&x| Tensor { tape: y.tape, id: batched(x).unwrap_or(x) }).collect();
-    let cx = BatchCx { x, batched: marks, size, attrs: r.attrs(id).to_vec(), shape: *r.shape(y.id) };
-    Some((r.nodes[id].op.0, cx, r.locations[id]))
+    let node = &r.nodes[id];
+    let op = node.op.0;
+    let cx = BatchCx { op, x, batched: marks, size, attrs: r.attrs(id).to_vec(), shape: *r.shape(y.id), dtype: node.dtype };
+    Some((op, cx, r.locations[id]))
 }
 
 /// Applies an op's batch rule.

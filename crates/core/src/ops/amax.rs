@@ -138,6 +138,17 @@ folds! {
     ///
     /// # Panics
     /// When there are no elements.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 4.0], [5.0, 3.0]]));
+    /// assert_eq!(x.min().item(), 1.0);
+    /// assert_eq!(x.min_over(&[0]).value(), Array::from([1.0, 3.0]));
+    /// assert_eq!(x.min_keep(&[1]).value(), Array::from([[1.0], [3.0]]));
+    /// assert_eq!(x.max_keep(&[1]).value(), Array::from([[4.0], [5.0]]));
+    /// ```
     min min_over min_keep;
 }
 
@@ -158,12 +169,28 @@ impl<'t> Tensor<'t> {
     }
 
     /// As [`any`](Self::any) over some axes, which are dropped.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 4.0], [5.0, 3.0]]));
+    /// assert_eq!(x.gt(4).any_over(&[1]).value(), Array::from([false, true]));
+    /// ```
     #[track_caller]
     pub fn any_over(self, axes: &[isize]) -> Tensor<'t> {
         self.cast(DType::Bool).max_over(axes)
     }
 
     /// Whether all elements are true, or not zero; true for none.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 4.0], [5.0, 3.0]]));
+    /// assert_eq!(x.gt(0).all().value(), Array::scalar(true));
+    /// ```
     #[track_caller]
     pub fn all(self) -> Tensor<'t> {
         self.cast(DType::Bool).min()

@@ -97,6 +97,14 @@ impl<'t> Tensor<'t> {
     ///
     /// # Panics
     /// When there are no elements.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 4.0], [5.0, 3.0]]));
+    /// assert_eq!(x.argmin().item(), 0.0);
+    /// ```
     #[track_caller]
     pub fn argmin(self) -> Tensor<'t> {
         positions(&ARGMIN, self)
@@ -106,6 +114,14 @@ impl<'t> Tensor<'t> {
     ///
     /// # Panics
     /// As [`argmin`](Self::argmin), and when there is no such axis.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 4.0], [5.0, 3.0]]));
+    /// assert_eq!(x.argmin_axis(1).value(), Array::from([0i64, 1]));
+    /// ```
     #[track_caller]
     pub fn argmin_axis(self, axis: isize) -> Tensor<'t> {
         reduce::record(&ARGMIN, self, &[axis])

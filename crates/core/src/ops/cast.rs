@@ -45,6 +45,15 @@ pub static OP: OpDef = OpDef {
 impl<'t> Tensor<'t> {
     /// The same values in another dtype, converted as Rust's `as` does. Between floats the derivative passes; to integers and truth
     /// values it does not.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, DType, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.7, -1.7, 0.0]));
+    /// assert_eq!(x.cast(DType::I64).value(), Array::from([1i64, -1, 0]));
+    /// assert_eq!(x.cast(DType::Bool).value(), Array::from([true, true, false]));
+    /// ```
     #[track_caller]
     pub fn cast(self, dtype: DType) -> Tensor<'t> {
         if self.dtype() == dtype {

@@ -102,8 +102,9 @@ fn batches(op: &'static OpDef, sample: &Sample, n: usize) {
             many[i] = tape.leaf(&repeated(&sample.x[i]));
         }
         let batched = (0..one.len()).map(|i| choice.contains(&i)).collect();
-        let shape = tape.op(op, &one, &sample.attrs).shape();
-        let y = rule(&BatchCx { x: many.clone(), batched, size: 2, attrs: sample.attrs.clone(), shape }).reference();
+        let alone = tape.op(op, &one, &sample.attrs);
+        let (shape, dtype) = (alone.shape(), alone.dtype());
+        let y = rule(&BatchCx { op, x: many.clone(), batched, size: 2, attrs: sample.attrs.clone(), shape, dtype }).reference();
         let mut expected = Vec::new();
         for element in 0..2 {
             let pick = |i: usize| if choice.contains(&i) { element_of(&tape, &many[i].value(), &sample.x[i], element) } else { one[i] };

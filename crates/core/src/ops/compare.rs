@@ -32,15 +32,63 @@ macro_rules! comparisons {
 }
 comparisons! {
     /// Whether `self == other`, element by element with broadcasting. NaN equals nothing.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0, 3.0]));
+    /// assert_eq!(x.eq(2).value(), Array::from([false, true, false]));
+    /// ```
     eq EQ |p| p.x(0).eq(p.x(1)), |a, b| a == b;
     /// Whether `self != other`. NaN differs from everything.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0, 3.0]));
+    /// assert_eq!(x.ne(2).value(), Array::from([true, false, true]));
+    /// ```
     ne NE |p| p.x(0).ne(p.x(1)), |a, b| a != b;
     /// Whether `self < other`; false for NaN.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0, 3.0]));
+    /// assert_eq!(x.lt(2).value(), Array::from([true, false, false]));
+    /// ```
     lt LT |p| p.x(0).lt(p.x(1)), |a, b| a < b;
     /// Whether `self <= other`; false for NaN.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0, 3.0]));
+    /// assert_eq!(x.le(2).value(), Array::from([true, true, false]));
+    /// ```
     le LE |p| p.x(0).le(p.x(1)), |a, b| a <= b;
     /// Whether `self > other`; false for NaN.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0, 3.0]));
+    /// assert_eq!(x.gt(2).value(), Array::from([false, false, true]));
+    /// ```
     gt GT |p| p.x(1).lt(p.x(0)), |a, b| a > b;
     /// Whether `self >= other`; false for NaN.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0, 3.0]));
+    /// assert_eq!(x.ge(2).value(), Array::from([false, true, true]));
+    /// ```
     ge GE |p| p.x(1).le(p.x(0)), |a, b| a >= b;
 }

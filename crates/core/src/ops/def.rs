@@ -122,6 +122,8 @@ pub enum Batch {
 
 /// What a batch rule may look at.
 pub struct BatchCx<'t> {
+    /// The op itself.
+    pub op: &'static OpDef,
     /// Inputs; those that `batched` marks have an extra leading axis of length `size`.
     pub x: Vec<Tensor<'t>>,
     /// Which inputs carry the axis; at least one does.
@@ -132,6 +134,8 @@ pub struct BatchCx<'t> {
     pub attrs: Vec<i64>,
     /// Shape of the unbatched output.
     pub shape: Shape,
+    /// Dtype of the output.
+    pub dtype: DType,
 }
 
 impl<'t> BatchCx<'t> {

@@ -86,15 +86,48 @@ fn samples(low: f64, high: f64) -> Vec<Sample> {
 
 elementwise! {
     /// `-x`. Integers wrap.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, -2.0]));
+    /// assert_eq!(x.neg().value(), Array::from([-1.0, 2.0]));
+    /// ```
     neg { takes: as_number, program: |p| -p.x(0), value: |x| -x, slope: |t, _, _| -t, samples: -1.0..1.0 }
     /// `|x|`. The derivative at 0 is 0.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.5, -2.0, 0.0]));
+    /// assert_eq!(x.abs().value(), Array::from([1.5, 2.0, 0.0]));
+    /// assert_eq!(x.abs().sum().grad(x).value(), Array::from([1.0, -1.0, 0.0]));
+    /// ```
     abs { takes: as_number, program: |p| p.x(0).abs(), value: |x| x.abs(), slope: |t, x, _| t * x.sign(), samples: -2.0..2.0 }
     /// −1, 0 or 1 as the number is negative, zero or positive; zeros keep their sign, NaN stays. Its derivative is zero.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.5, -2.0, 0.0]));
+    /// assert_eq!(x.sign().value(), Array::from([1.0, -1.0, 0.0]));
+    /// ```
     sign {
         takes: as_number, program: |p| p.x(0).sign(), value: |x| if x == 0.0 || x.is_nan() { x } else { x.signum() },
         flat: "a step function is flat almost everywhere", samples: -2.0..2.0
     }
     /// The threshold unit: 1 where the number is at least zero, −1 below; NaN stays NaN. Its derivative is zero.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.5, 0.0, -3.0]));
+    /// assert_eq!(x.step().value(), Array::from([1.0, 1.0, -1.0]));
+    /// ```
     step {
         takes: as_float,
         program: |p| {
@@ -105,16 +138,40 @@ elementwise! {
         flat: "a threshold unit is flat almost everywhere", samples: -2.0..2.0
     }
     /// Largest integer not above. Its derivative is zero.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.5, -1.5]));
+    /// assert_eq!(x.floor().value(), Array::from([1.0, -2.0]));
+    /// ```
     floor {
         takes: as_float, program: |p| p.x(0).floor(), value: |x| x.floor(),
         flat: "a step function is flat almost everywhere", samples: -2.0..2.0
     }
     /// Smallest integer not below. Its derivative is zero.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.5, -1.5]));
+    /// assert_eq!(x.ceil().value(), Array::from([2.0, -1.0]));
+    /// ```
     ceil {
         takes: as_float, program: |p| -(-p.x(0)).floor(), value: |x| x.ceil(),
         flat: "a step function is flat almost everywhere", samples: -2.0..2.0
     }
     /// Nearest integer; of two, the even one. Its derivative is zero.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.2, 1.5, 2.5]));
+    /// assert_eq!(x.round().value(), Array::from([1.0, 2.0, 2.0]));
+    /// ```
     round {
         takes: as_float,
         program: |p| {
@@ -128,27 +185,109 @@ elementwise! {
         value: |x| x.round_ties_even(), flat: "a step function is flat almost everywhere", samples: -2.0..2.0
     }
     /// `e^x`.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 1.0]));
+    /// assert!(x.exp().value().all_close(&Array::from([1.0, std::f64::consts::E]), 1e-15, 1e-16));
+    /// ```
     exp { takes: as_float, program: |p| p.x(0).exp(), value: |x| x.exp(), slope: |t, _, y| t * y, samples: -1.0..1.0 }
     /// `e^x - 1`, exact near 0.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 1e-20]));
+    /// assert_eq!(x.expm1().value(), Array::from([0.0, 1e-20]));
+    /// ```
     expm1 { takes: as_float, program: |p| p.x(0).expm1(), value: |x| x.exp_m1(), slope: |t, _, y| t * (y + 1.0), samples: -1.0..1.0 }
     /// Natural logarithm; −∞ at 0, NaN below.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 0.0]));
+    /// assert_eq!(x.ln().value(), Array::from([0.0, f64::NEG_INFINITY]));
+    /// ```
     ln { takes: as_float, program: |p| p.x(0).ln(), value: |x| x.ln(), slope: |t, x, _| t / x, samples: 0.5..2.0 }
     /// `ln(1 + x)`, exact near 0.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 1e-20]));
+    /// assert_eq!(x.ln_1p().value(), Array::from([0.0, 1e-20]));
+    /// ```
     ln_1p { takes: as_float, program: |p| p.x(0).ln_1p(), value: |x| x.ln_1p(), slope: |t, x, _| t / (x + 1.0), samples: -0.4..1.0 }
     /// Square root; NaN below 0. The derivative at 0 is ∞.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([4.0, 9.0]));
+    /// assert_eq!(x.sqrt().value(), Array::from([2.0, 3.0]));
+    /// assert_eq!(x.sqrt().sum().grad(x).value(), Array::from([0.25, 0.5 / 3.0]));
+    /// ```
     sqrt { takes: as_float, program: |p| p.x(0).sqrt(), value: |x| x.sqrt(), slope: |t, _, y| 0.5 * t / y, samples: 0.5..2.0 }
     /// Sine of radians.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 0.5]));
+    /// assert!(x.sin().value().all_close(&Array::from([0.0, 0.5f64.sin()]), 1e-15, 1e-16));
+    /// ```
     sin { takes: as_float, program: |p| p.x(0).sin(), value: |x| x.sin(), slope: |t, x, _| t * x.cos(), samples: -3.0..3.0 }
     /// Cosine of radians.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 0.5]));
+    /// assert!(x.cos().value().all_close(&Array::from([1.0, 0.5f64.cos()]), 1e-15, 1e-16));
+    /// ```
     cos { takes: as_float, program: |p| p.x(0).cos(), value: |x| x.cos(), slope: |t, x, _| -(t * x.sin()), samples: -3.0..3.0 }
     /// Hyperbolic tangent.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 0.5]));
+    /// assert!(x.tanh().value().all_close(&Array::from([0.0, 0.5f64.tanh()]), 1e-15, 1e-16));
+    /// ```
     tanh { takes: as_float, program: |p| p.x(0).tanh(), value: |x| x.tanh(), slope: |t, _, y| t * (1.0 - y * y), samples: -2.0..2.0 }
     /// Logistic function `1 / (1 + e^-x)`.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, -1000.0]));
+    /// assert_eq!(x.sigmoid().value(), Array::from([0.5, 0.0]));
+    /// assert_eq!(x.sigmoid().sum().grad(x).value(), Array::from([0.25, 0.0]));
+    /// ```
     sigmoid {
         takes: as_float, program: |p| p.x(0).sigmoid(), value: |x| 1.0 / (1.0 + (-x).exp()),
         slope: |t, _, y| t * (y * (1.0 - y)), samples: -3.0..3.0
     }
     /// `ln(1 + e^x)` without overflow.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 1000.0]));
+    /// assert!(x.softplus().value().all_close(&Array::from([2f64.ln(), 1000.0]), 1e-15, 1e-16));
+    /// ```
     softplus {
         takes: as_float,
         program: |p| {
@@ -158,11 +297,28 @@ elementwise! {
         value: |x| if x > 30.0 { x + (-x).exp() } else { x.exp().ln_1p() }, slope: |t, x, _| t * x.sigmoid(), samples: -3.0..3.0
     }
     /// Error function `2/√π ∫₀ˣ e^(-u²) du`.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 10.0]));
+    /// assert_eq!(x.erf().value(), Array::from([0.0, 1.0]));
+    /// ```
     erf {
         takes: as_float, program: |p| p.x(0).erf(), value: libm::erf,
         slope: |t, x, _| t * (std::f64::consts::FRAC_2_SQRT_PI * (-(x * x)).exp()), samples: -2.0..2.0
     }
     /// `max(x, 0)`; NaN stays NaN. The derivative at 0 is 0.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([-1.0, 0.0, 2.0]));
+    /// assert_eq!(x.relu().value(), Array::from([0.0, 0.0, 2.0]));
+    /// assert_eq!(x.relu().sum().grad(x).value(), Array::from([0.0, 0.0, 1.0]));
+    /// ```
     relu {
         takes: as_number, program: |p| p.x(0).maximum(p.x(0).constant(0.0)), value: |x| if x.is_nan() { x } else { x.max(0.0) },
         slope: |t, _, y| y.gt(0).select(t, 0), samples: -2.0..2.0

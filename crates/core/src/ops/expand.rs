@@ -96,6 +96,14 @@ impl<'t> Tensor<'t> {
     }
 
     /// As [`broadcast_to`](Self::broadcast_to): PyTorch's name.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0]));
+    /// assert_eq!(x.expand([2, 2]).value(), Array::from([[1.0, 2.0], [1.0, 2.0]]));
+    /// ```
     #[track_caller]
     pub fn expand(self, shape: impl IntoShape) -> Tensor<'t> {
         self.broadcast_to(shape)

@@ -50,18 +50,43 @@ fn vjp<'t>(cx: &Cx<'t>, g: &[Option<Tensor<'t>>]) -> Tangents<'t> {
 
 impl<'t> Tensor<'t> {
     /// Larger of two numbers, element by element with broadcasting; NaN if either is. A tie splits the derivative evenly.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([-3.0, 1.0, 3.0]));
+    /// assert_eq!(x.maximum(1).value(), Array::from([1.0, 1.0, 3.0]));
+    /// assert_eq!(x.maximum(1).sum().grad(x).value(), Array::from([0.0, 0.5, 1.0]));
+    /// ```
     #[track_caller]
     pub fn maximum(self, other: impl IntoOperand<'t>) -> Tensor<'t> {
         binary(&MAXIMUM, self, other)
     }
 
     /// Smaller of two numbers, element by element with broadcasting; NaN if either is. A tie splits the derivative evenly.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([-3.0, 1.0, 3.0]));
+    /// assert_eq!(x.minimum(1).value(), Array::from([-3.0, 1.0, 1.0]));
+    /// ```
     #[track_caller]
     pub fn minimum(self, other: impl IntoOperand<'t>) -> Tensor<'t> {
         binary(&MINIMUM, self, other)
     }
 
     /// Between two bounds; NaN stays NaN.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([-3.0, 1.0, 3.0]));
+    /// assert_eq!(x.clamp(-2, 2).value(), Array::from([-2.0, 1.0, 2.0]));
+    /// ```
     #[track_caller]
     pub fn clamp(self, low: impl IntoOperand<'t>, high: impl IntoOperand<'t>) -> Tensor<'t> {
         self.maximum(low).minimum(high)

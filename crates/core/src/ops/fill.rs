@@ -24,18 +24,39 @@ pub static OP: OpDef = OpDef {
 
 impl Tape {
     /// A tensor with one number at every place. It occupies no memory of its own where a fused loop uses it.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, DType, Tape};
+    /// let tape = Tape::new();
+    /// assert_eq!(tape.full(DType::F32, [2], 0.5).value(), Array::from([0.5f32, 0.5]));
+    /// ```
     #[track_caller]
     pub fn full(&self, dtype: DType, shape: impl IntoShape, value: impl Scalar) -> Tensor<'_> {
         self.scalar(dtype, value).filled(shape)
     }
 
     /// Zeros.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, DType, Tape};
+    /// let tape = Tape::new();
+    /// assert_eq!(tape.zeros(DType::I64, [2]).value(), Array::from([0i64, 0]));
+    /// ```
     #[track_caller]
     pub fn zeros(&self, dtype: DType, shape: impl IntoShape) -> Tensor<'_> {
         self.full(dtype, shape, 0)
     }
 
     /// Ones.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, DType, Tape};
+    /// let tape = Tape::new();
+    /// assert_eq!(tape.ones(DType::Bool, [2]).value(), Array::from([true, true]));
+    /// ```
     #[track_caller]
     pub fn ones(&self, dtype: DType, shape: impl IntoShape) -> Tensor<'_> {
         self.full(dtype, shape, 1)
@@ -51,18 +72,42 @@ impl<'t> Tensor<'t> {
     }
 
     /// A tensor of the same shape and dtype with one number at every place.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0]));
+    /// assert_eq!(x.full_like(7).value(), Array::from([7.0, 7.0]));
+    /// ```
     #[track_caller]
     pub fn full_like(self, value: impl Scalar) -> Tensor<'t> {
         self.tape.full(self.dtype(), self.shape(), value)
     }
 
     /// Zeros of the same shape and dtype.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0]));
+    /// assert_eq!(x.zeros_like().value(), Array::from([0.0, 0.0]));
+    /// ```
     #[track_caller]
     pub fn zeros_like(self) -> Tensor<'t> {
         self.full_like(0)
     }
 
     /// Ones of the same shape and dtype.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0]));
+    /// assert_eq!(x.ones_like().value(), Array::from([1.0, 1.0]));
+    /// ```
     #[track_caller]
     pub fn ones_like(self) -> Tensor<'t> {
         self.full_like(1)

@@ -60,6 +60,13 @@ impl Tape {
     ///
     /// # Panics
     /// When there is no such axis, and for `Bool`.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, DType, Tape};
+    /// let tape = Tape::new();
+    /// assert_eq!(tape.iota(DType::I64, [2, 3], 1).value(), Array::from([[0i64, 1, 2], [0, 1, 2]]));
+    /// ```
     #[track_caller]
     pub fn iota(&self, dtype: DType, shape: impl IntoShape, axis: isize) -> Tensor<'_> {
         let shape = shape.into_shape();

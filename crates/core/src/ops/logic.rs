@@ -63,12 +63,28 @@ pub static ALL: &[&OpDef] = &[&AND, &OR, &XOR, &NOT, &IS_NAN];
 
 impl<'t> Tensor<'t> {
     /// `!self` of truth values; also the operator `!`.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(&Array::from([true, false]));
+    /// assert_eq!(x.logical_not().value(), Array::from([false, true]));
+    /// ```
     #[track_caller]
     pub fn logical_not(self) -> Tensor<'t> {
         self.tape.op(&NOT, &[self], &[])
     }
 
     /// Whether an element is NaN.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, f64::NAN]));
+    /// assert_eq!(x.is_nan().value(), Array::from([false, true]));
+    /// ```
     #[track_caller]
     pub fn is_nan(self) -> Tensor<'t> {
         self.tape.op(&IS_NAN, &[self], &[])

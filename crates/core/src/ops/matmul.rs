@@ -100,6 +100,14 @@ impl<'t> Tensor<'t> {
     }
 
     /// Sum of the products of two vectors' elements: `[n], [n] -> []`.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let (a, b) = (tape.leaf(&Array::from([1.0, 2.0])), tape.leaf(&Array::from([3.0, 4.0])));
+    /// assert_eq!(a.dot(b).item(), 11.0);
+    /// ```
     #[track_caller]
     pub fn dot(self, other: Tensor<'t>) -> Tensor<'t> {
         if self.rank() != 1 || other.rank() != 1 {

@@ -4,11 +4,13 @@
 pub(crate) mod check;
 pub mod composed;
 mod def;
+mod function;
 pub(crate) mod pair;
 pub(crate) mod reduce;
 mod reference;
 
 pub use def::{Batch, BatchCx, Cx, Meta, Mismatch, OpDef, OutShape, Rule, RuleFn, Sample, Tangents, Typed, linear_jvp};
+pub use function::Function;
 pub use reference::{Dense, Spec};
 
 /// Declares the op modules and, from the same list, the registry that the tests walk.

@@ -55,6 +55,14 @@ impl<'t> Tensor<'t> {
     ///
     /// # Panics
     /// When `axes` does not name each axis once.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, DType, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::zeros(DType::F32, [2, 3, 4]));
+    /// assert_eq!(x.permute(&[2, 0, 1]).shape(), [4, 2, 3]);
+    /// ```
     #[track_caller]
     pub fn permute(self, axes: &[isize]) -> Tensor<'t> {
         let mut attrs: SmallVec<[i64; 8]> = SmallVec::new();
@@ -65,6 +73,14 @@ impl<'t> Tensor<'t> {
     }
 
     /// Two axes exchanged.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, DType, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::zeros(DType::F32, [2, 3, 4]));
+    /// assert_eq!(x.transpose(0, -1).shape(), [4, 3, 2]);
+    /// ```
     #[track_caller]
     pub fn transpose(self, a: isize, b: isize) -> Tensor<'t> {
         let (a, b) = (self.axis("transpose", a), self.axis("transpose", b));
@@ -77,6 +93,14 @@ impl<'t> Tensor<'t> {
     ///
     /// # Panics
     /// When there are fewer than two axes.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 2.0, 3.0]]));
+    /// assert_eq!(x.t().value(), Array::from([[1.0], [2.0], [3.0]]));
+    /// ```
     #[track_caller]
     pub fn t(self) -> Tensor<'t> {
         if self.rank() < 2 {

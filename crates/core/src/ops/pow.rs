@@ -57,6 +57,15 @@ impl<'t> Tensor<'t> {
     /// `self` to the power `exponent`, with broadcasting; integers wrap.
     ///
     /// The derivative in the exponent is taken as 0 where the base is 0.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([2.0, 3.0]));
+    /// assert_eq!(x.pow(2).value(), Array::from([4.0, 9.0]));
+    /// assert_eq!(x.pow(x).value(), Array::from([4.0, 27.0]));
+    /// ```
     #[track_caller]
     pub fn pow(self, exponent: impl IntoOperand<'t>) -> Tensor<'t> {
         binary(&OP, self, exponent)

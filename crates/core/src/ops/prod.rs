@@ -103,6 +103,15 @@ impl<'t> Tensor<'t> {
     }
 
     /// As [`prod_over`](Self::prod_over); the axes stay, with length 1.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 2.0, 3.0]]));
+    /// assert_eq!(x.prod_over(&[1]).value(), Array::from([6.0]));
+    /// assert_eq!(x.prod_keep(&[1]).value(), Array::from([[6.0]]));
+    /// ```
     #[track_caller]
     pub fn prod_keep(self, axes: &[isize]) -> Tensor<'t> {
         reduce::keep(self, axes, self.prod_over(axes))

@@ -137,6 +137,14 @@ impl Tape {
     ///
     /// # Panics
     /// For another dtype than `F32` and `F64`.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{DType, Key, Tape};
+    /// let tape = Tape::new();
+    /// let draws = tape.normal(DType::F64, 1000, Key::new(1));
+    /// assert!(draws.mean().item().abs() < 0.1 && (draws.std(&[0], 0).item() - 1.0).abs() < 0.1);
+    /// ```
     #[track_caller]
     pub fn normal(&self, dtype: DType, shape: impl IntoShape, key: Key) -> Tensor<'_> {
         self.random(&NORMAL, dtype, shape, key)
@@ -146,6 +154,13 @@ impl Tape {
     ///
     /// # Panics
     /// Unless `0 <= p <= 1`.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Key, Tape};
+    /// let tape = Tape::new();
+    /// assert_eq!(tape.bernoulli(1.0, 3, Key::new(1)).value(), Array::from([true; 3]));
+    /// ```
     #[track_caller]
     pub fn bernoulli(&self, p: f64, shape: impl IntoShape, key: Key) -> Tensor<'_> {
         if !(0.0..=1.0).contains(&p) {

@@ -60,12 +60,28 @@ impl<'t> Tensor<'t> {
     }
 
     /// One axis with all elements.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 2.0], [3.0, 4.0]]));
+    /// assert_eq!(x.flatten().value(), Array::from([1.0, 2.0, 3.0, 4.0]));
+    /// ```
     #[track_caller]
     pub fn flatten(self) -> Tensor<'t> {
         self.reshape(self.size())
     }
 
     /// A new axis of length 1 in front of `axis` (counted in the result when negative).
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0]));
+    /// assert_eq!((x.unsqueeze(0).shape().to_vec(), x.unsqueeze(-1).shape().to_vec()), (vec![1, 2], vec![2, 1]));
+    /// ```
     #[track_caller]
     pub fn unsqueeze(self, axis: isize) -> Tensor<'t> {
         let mut dims = self.shape().to_vec();
@@ -82,6 +98,14 @@ impl<'t> Tensor<'t> {
     ///
     /// # Panics
     /// When the axis has another length.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 2.0, 3.0]]));
+    /// assert_eq!(x.squeeze(0).value(), Array::from([1.0, 2.0, 3.0]));
+    /// ```
     #[track_caller]
     pub fn squeeze(self, axis: isize) -> Tensor<'t> {
         let axis = self.axis("squeeze", axis);

@@ -55,6 +55,14 @@ impl<'t> Tensor<'t> {
     /// `a` where this holds, else `b`, with broadcasting of all three (NumPy's `where`).
     ///
     /// Two numbers give `f32`, or `i64` if both are integers. Each branch receives the cotangent of the elements that were taken from it.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([-2.0, 3.0]));
+    /// assert_eq!(x.gt(0).select(x, 0).value(), Array::from([0.0, 3.0]));
+    /// ```
     #[track_caller]
     pub fn select(self, a: impl IntoOperand<'t>, b: impl IntoOperand<'t>) -> Tensor<'t> {
         let (a, b) = match (a.given(), b.given()) {

@@ -134,6 +134,14 @@ impl<'t> Tensor<'t> {
     ///
     /// # Panics
     /// When an axis does not exist.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 2.0, 3.0]]));
+    /// assert_eq!(x.flip(&[1]).value(), Array::from([[3.0, 2.0, 1.0]]));
+    /// ```
     #[track_caller]
     pub fn flip(self, axes: &[isize]) -> Tensor<'t> {
         let mut along: SmallVec<[Stretch; 8]> = self.shape().iter().map(|&d| Stretch::whole(d)).collect();
@@ -178,6 +186,14 @@ impl<'t> Tensor<'t> {
     ///
     /// # Panics
     /// When `n` is 0.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let parts = tape.leaf(&Array::from([1.0, 2.0, 3.0])).chunk(2, 0);
+    /// assert_eq!((parts[0].size(), parts[1].size()), (2, 1));
+    /// ```
     #[track_caller]
     pub fn chunk(self, n: usize, axis: isize) -> Vec<Tensor<'t>> {
         if n == 0 {

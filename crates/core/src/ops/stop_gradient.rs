@@ -35,6 +35,14 @@ impl<'t> Tensor<'t> {
     }
 
     /// As [`stop_gradient`](Self::stop_gradient): PyTorch's name.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from(3.0));
+    /// assert_eq!((x * x.detach()).grad(x).item(), 3.0);
+    /// ```
     #[track_caller]
     pub fn detach(self) -> Tensor<'t> {
         self.stop_gradient()

@@ -55,6 +55,14 @@ impl<'t> Tensor<'t> {
     }
 
     /// As [`sum_over`](Self::sum_over); the axes stay, with length 1.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[3.0, 4.0], [6.0, 8.0]]));
+    /// assert_eq!(x.sum_keep(&[1]).value(), Array::from([[7.0], [14.0]]));
+    /// ```
     #[track_caller]
     pub fn sum_keep(self, axes: &[isize]) -> Tensor<'t> {
         reduce::keep(self, axes, self.sum_over(axes))

@@ -39,6 +39,14 @@ impl<'t> Tensor<'t> {
     /// `x sigmoid(x)`, also called swish.
     ///
     /// Elfwing, Uchibe and Doya 2018, doi:10.1016/j.neunet.2017.12.012.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 2.0]));
+    /// assert!(x.silu().value().all_close(&Array::from([0.0, 2.0 / (1.0 + (-2f64).exp())]), 1e-14, 0.0));
+    /// ```
     #[track_caller]
     pub fn silu(self) -> Tensor<'t> {
         self * self.sigmoid()
@@ -47,6 +55,14 @@ impl<'t> Tensor<'t> {
     /// Gaussian error linear unit by its formula in `tanh`, which differs from [`gelu_erf`](Self::gelu_erf) by less than 0.0005.
     ///
     /// Hendrycks and Gimpel 2016, arXiv:1606.08415.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 2.0]));
+    /// assert!(x.gelu().value().all_close(&x.gelu_erf().value(), 0.0, 5e-4));
+    /// ```
     #[track_caller]
     pub fn gelu(self) -> Tensor<'t> {
         let c = (2.0 / std::f64::consts::PI).sqrt();
@@ -57,18 +73,42 @@ impl<'t> Tensor<'t> {
     /// Gaussian error linear unit: `x` times the probability that a standard normal number is below it.
     ///
     /// Hendrycks and Gimpel 2016, arXiv:1606.08415.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, 100.0, -100.0]));
+    /// assert_eq!(x.gelu_erf().value(), Array::from([0.0, 100.0, -0.0]));
+    /// ```
     #[track_caller]
     pub fn gelu_erf(self) -> Tensor<'t> {
         0.5 * self * ((self * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0)
     }
 
     /// `ln(sigmoid(x))` without underflow.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, -1000.0]));
+    /// assert!(x.log_sigmoid().value().all_close(&Array::from([-(2f64.ln()), -1000.0]), 1e-15, 0.0));
+    /// ```
     #[track_caller]
     pub fn log_sigmoid(self) -> Tensor<'t> {
         -(-self).softplus()
     }
 
     /// `x` above 0, else `slope x`. The derivative at 0 is `slope`.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([-2.0, 3.0]));
+    /// assert_eq!(x.leaky_relu(0.5).value(), Array::from([-1.0, 3.0]));
+    /// ```
     #[track_caller]
     pub fn leaky_relu(self, slope: f64) -> Tensor<'t> {
         self.gt(0).select(self, self * slope)
@@ -77,6 +117,14 @@ impl<'t> Tensor<'t> {
     /// `x` above 0, else `alpha (e^x - 1)`. The derivative at 0 is `alpha`.
     ///
     /// Clevert, Unterthiner and Hochreiter 2015, arXiv:1511.07289.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([-1000.0, 3.0]));
+    /// assert_eq!(x.elu(1.5).value(), Array::from([-1.5, 3.0]));
+    /// ```
     #[track_caller]
     pub fn elu(self, alpha: f64) -> Tensor<'t> {
         let above = self.gt(0);

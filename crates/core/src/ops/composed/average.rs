@@ -66,6 +66,14 @@ impl<'t> Tensor<'t> {
     }
 
     /// As [`mean_over`](Self::mean_over); the axes stay, with length 1.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[3.0, 4.0], [6.0, 8.0]]));
+    /// assert_eq!(x.mean_keep(&[1]).value(), Array::from([[3.5], [7.0]]));
+    /// ```
     #[track_caller]
     pub fn mean_keep(self, axes: &[isize]) -> Tensor<'t> {
         let n = self.length_along(axes);
@@ -94,6 +102,14 @@ impl<'t> Tensor<'t> {
     }
 
     /// Standard deviation: the root of [`var`](Self::var). Its derivative is taken as 0 where it is 0.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 5.0]));
+    /// assert_eq!(x.std(&[0], 0).item(), 2.0);
+    /// ```
     #[track_caller]
     pub fn std(self, axes: &[isize], correction: usize) -> Tensor<'t> {
         root(self.var(axes, correction))
@@ -117,6 +133,14 @@ impl<'t> Tensor<'t> {
     ///
     /// # Panics
     /// When an axis does not exist or is named twice.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[3.0, 4.0], [6.0, 8.0]]));
+    /// assert_eq!(x.norm_over(&[1]).value(), Array::from([5.0, 10.0]));
+    /// ```
     #[track_caller]
     pub fn norm_over(self, axes: &[isize]) -> Tensor<'t> {
         let x = floating(self);
@@ -124,6 +148,14 @@ impl<'t> Tensor<'t> {
     }
 
     /// As [`norm_over`](Self::norm_over); the axes stay, with length 1.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[3.0, 4.0], [6.0, 8.0]]));
+    /// assert_eq!((x / x.norm_keep(&[1])).value(), Array::from([[0.6, 0.8], [0.6, 0.8]]));
+    /// ```
     #[track_caller]
     pub fn norm_keep(self, axes: &[isize]) -> Tensor<'t> {
         let x = floating(self);

@@ -62,6 +62,14 @@ impl<'t> Tensor<'t> {
     ///
     /// # Panics
     /// When there is no such axis.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([0.0, -1000.0]));
+    /// assert_eq!(x.log_softmax(0).value(), Array::from([0.0, -1000.0]));
+    /// ```
     #[track_caller]
     pub fn log_softmax(self, axis: isize) -> Tensor<'t> {
         let x = floating(self);
@@ -90,6 +98,14 @@ impl<'t> Tensor<'t> {
     }
 
     /// As [`logsumexp`](Self::logsumexp); the axes stay, with length 1.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[0.0, 0.0], [1.0, 3.0]]));
+    /// assert!((x - x.logsumexp_keep(&[1])).value().all_close(&x.log_softmax(1).value(), 1e-15, 0.0));
+    /// ```
     #[track_caller]
     pub fn logsumexp_keep(self, axes: &[isize]) -> Tensor<'t> {
         let x = floating(self);

@@ -1,3 +1,5 @@
+//! Does indexing take what Python's takes?
+
 use super::*;
 use crate::{Array, DType, Tape, ops::check};
 
