@@ -48,6 +48,8 @@ const MACROS: &[(&str, &str)] = &[
     ("crates/core/src/execute/kernels/pointwise.rs", "float_numbers"),
     ("crates/core/src/execute/kernels/pointwise.rs", "maps"),
     ("crates/nn/src/layers/sequence.rs", "tuple"),
+    ("crates/nn/tests/every_optimizer.rs", "check"),
+    ("crates/nn/tests/every_optimizer.rs", "three_steps"),
 ];
 
 /// Longest file, and where it may be longer: kernels and tables.
