@@ -6,6 +6,7 @@
 use super::{
     fold::{self, Accumulators, FLUSH, FoldLoops, State},
     isa::{BlockFn, Isa},
+    nest::{Nest, tasks},
     pointwise,
     scratch::{self, Layout},
     space::{self, BLOCK, Filled, Index, Operand, Space},
@@ -14,15 +15,6 @@ use crate::{
     execute::{frame::Frame, threads},
     plan::kernel::{BufferId, FoldStore, Fused, Inst, Load, Reg, ScalarSource},
 };
-
-/// Long rows and high columns are folded in chunks of about so many elements when there are few of them.
-const CHUNK: usize = 1 << 15;
-/// From so many independent rows or column blocks on, none is cut into chunks.
-const ENOUGH: usize = 64;
-/// The most chunks, and the most tasks.
-const MOST: [usize; 2] = [64, 256];
-/// Work of a task, in tenths of a nanosecond: half of what sharing needs to pay.
-const TASK: usize = 8_000;
 
 /// A fused loop made ready to run.
 pub struct Prepared {
@@ -69,19 +61,6 @@ struct FoldOp {
     accumulators: [usize; 3],
     /// And its states: one for each column, or one.
     states: usize,
-}
-
-/// The loops around the blocks. Units are folded independently, each with a partial result for each of its columns.
-#[derive(Clone, Copy)]
-enum Nest {
-    /// No folds.
-    Flat,
-    /// Each block holds whole rows.
-    ShortRows { rows: usize, length: usize },
-    /// Rows of many blocks, cut into chunks.
-    LongRows { rows: usize, length: usize, chunk: usize, chunks: usize },
-    /// `length` rows of `columns`, many times, cut into chunks of rows and blocks of columns.
-    Columns { outer: usize, length: usize, columns: usize, blocks: usize, chunk: usize, chunks: usize },
 }
 
 /// Makes a fused loop ready for this machine.
@@ -135,7 +114,7 @@ impl Slots {
 pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
     let (outer, inner) = (kernel.outer, kernel.dims.len() - kernel.inner);
     let places: Vec<_> = kernel.loads.iter().map(|l| &l.from).chain(kernel.stores.iter().map(|s| &s.to)).collect();
-    let (space, mut operands) = Space::new(&kernel.dims, [outer, inner], &places);
+    let (space, mut operands) = Space::new(&kernel.dims, [outer, inner], kernel.folds.is_empty(), &places);
     let targets = operands.split_off(kernel.loads.len());
     let mut slots =
         Slots { places: Vec::new(), held: vec![None; usize::from(kernel.registers)], layout: Layout::default(), scratch: Vec::new() };
@@ -158,15 +137,19 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
     }
     let direct = direct_stores(kernel, &targets);
     let mut direct_slots = vec![None; targets.len()];
-    let code = kernel.code.iter().enumerate().map(|(at, inst)| {
+    let mut code = Vec::new();
+    let mut at = 0;
+    while at < kernel.code.len() {
+        let joined = joined(kernel, at, isa);
+        at += usize::from(joined.is_some());
         let store = direct.iter().position(|&d| d == Some(at));
-        let op = compile(inst, isa, &mut slots, store.is_some());
+        let op = compile(&kernel.code[at], joined, isa, &mut slots, store.is_some());
         if let Some(store) = store {
             direct_slots[store] = Some(op.out);
         }
-        op
-    });
-    let code: Vec<_> = code.collect();
+        code.push(op);
+        at += 1;
+    }
     let stores: Vec<_> = targets
         .into_iter()
         .zip(&kernel.stores)
@@ -225,18 +208,46 @@ fn direct_stores(kernel: &Fused, targets: &[Operand]) -> Vec<Option<usize>> {
     taken
 }
 
-fn compile(inst: &Inst, isa: Isa, slots: &mut Slots, direct: bool) -> Op {
-    let n = inst.instr.arity();
-    let first = slots.of(inst.args[0]);
+/// One loop for instruction `at` and the next, with its arguments, where only the next wants the result.
+fn joined(kernel: &Fused, at: usize, isa: Isa) -> Option<(BlockFn, [Reg; 3])> {
+    let (first, second) = (&kernel.code[at], kernel.code.get(at + 1)?);
+    let reads = |inst: &Inst| inst.args[..inst.instr.arity()].contains(&first.out);
+    let later = kernel.code[at + 2..].iter().find(|inst| reads(inst) || inst.out == first.out);
+    let wanted = match later {
+        Some(inst) => reads(inst),
+        None => kernel.stores.iter().any(|s| s.reg == first.out) || kernel.folds.iter().any(|f| f.reg == first.out),
+    };
+    if wanted || first.of != second.of || first.instr.arity() != 2 || second.instr.arity() != 2 {
+        return None;
+    }
+    let (flipped, other) = match second.args {
+        [x, y, _] if x == first.out && y != first.out => (false, y),
+        [x, y, _] if y == first.out && x != first.out => (true, x),
+        _ => return None,
+    };
+    let args = [first.args[0], first.args[1], other];
+    if args.contains(&second.out) {
+        return None; // it would write over an argument
+    }
+    Some((pointwise::pair(isa, [first.instr, second.instr], flipped, first.of)?, args))
+}
+
+/// The instruction, with its own loop and arguments or those it was joined to.
+fn compile(inst: &Inst, joined: Option<(BlockFn, [Reg; 3])>, isa: Isa, slots: &mut Slots, direct: bool) -> Op {
+    let (run, read, n) = match joined {
+        Some((run, args)) => (run, args, 3),
+        None => (pointwise::block(isa, inst.instr, inst.of), inst.args, inst.instr.arity()),
+    };
+    let first = slots.of(read[0]);
     let mut args = [first; 3]; // those that it does not have point somewhere valid as well
-    for (slot, &reg) in args.iter_mut().zip(&inst.args[..n]) {
+    for (slot, &reg) in args.iter_mut().zip(&read[..n]) {
         *slot = slots.of(reg);
     }
     let size = inst.instr.result(inst.of).size();
     let out = if direct { slots.add(None) } else { slots.computed(inst.out, size) };
     assert!(!args.contains(&out), "a fused kernel has {inst:?}, which writes over its own argument");
     slots.held[usize::from(inst.out)] = Some(out);
-    Op { run: pointwise::block(isa, inst.instr, inst.of), args, out }
+    Op { run, args, out }
 }
 
 fn fold_op(store: &FoldStore, isa: Isa, nest: Nest, slots: &mut Slots) -> FoldOp {
@@ -258,46 +269,6 @@ fn weight(kernel: &Fused, loads: &[(Operand, usize)], stores: &[StoreOp]) -> usi
     let code: usize = kernel.code.iter().map(|i| pointwise::weight(i.instr, i.of)).sum();
     let strided = loads.iter().filter(|(o, _)| o.is_strided()).count() + stores.iter().filter(|s| s.to.is_strided()).count();
     code + 4 * strided + kernel.folds.len() + 1
-}
-
-fn tasks(work: usize, units: usize) -> usize {
-    let tasks = (work / TASK).min(MOST[1]).min(units);
-    if tasks < 2 { 1 } else { tasks }
-}
-
-impl Nest {
-    fn of([outer, length, columns]: [usize; 3], space: &Space, step: usize) -> Nest {
-        if columns != 1 {
-            let (width, blocks) = if columns > BLOCK { (BLOCK, space.blocks(columns, step)) } else { (columns.max(1), 1) };
-            let group = if columns > BLOCK { 1 } else { step / width };
-            let wanted = if outer * blocks < ENOUGH { (length * width).div_ceil(CHUNK).clamp(1, MOST[0]) } else { 1 };
-            let chunk = length.div_ceil(wanted).next_multiple_of(group.max(1)).max(1);
-            Nest::Columns { outer, length, columns, blocks, chunk, chunks: length.div_ceil(chunk).max(1) }
-        } else if length <= BLOCK {
-            Nest::ShortRows { rows: outer, length }
-        } else {
-            let whole = if space.last > BLOCK { CHUNK } else { CHUNK / space.last * space.last };
-            let chunk = if outer < ENOUGH { whole.max(length.div_ceil(MOST[0]).next_multiple_of(space.last.min(BLOCK))) } else { length };
-            Nest::LongRows { rows: outer, length, chunk, chunks: length.div_ceil(chunk) }
-        }
-    }
-
-    fn chunks(self) -> usize {
-        match self {
-            Nest::Flat | Nest::ShortRows { .. } => 1,
-            Nest::LongRows { chunks, .. } | Nest::Columns { chunks, .. } => chunks,
-        }
-    }
-
-    /// How many parts there are that can be computed independently.
-    fn units(self, space: &Space, step: usize) -> usize {
-        match self {
-            Nest::Flat => space.size.div_ceil(step.max(1)),
-            Nest::ShortRows { rows, length } => rows.div_ceil((BLOCK / length.max(1)).max(1)),
-            Nest::LongRows { rows, chunks, .. } => rows * chunks,
-            Nest::Columns { outer, blocks, chunks, .. } => outer * blocks * chunks,
-        }
-    }
 }
 
 /// Runs a prepared loop. Allocates nothing once a thread's scratch memory has grown to what the kernel needs.

@@ -5,6 +5,7 @@ mod maths;
 pub mod pointwise;
 mod fold;
 mod space;
+mod nest;
 mod scratch;
 pub mod fused;
 #[cfg(test)]

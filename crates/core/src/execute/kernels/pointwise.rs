@@ -253,6 +253,65 @@ maps! {
     Xor<T: Bits>(a => T, b => T, _ => ()) -> T { a.xor(b) }
 }
 
+/// `Q(P(a, b), c)` in one pass, each rounded on its own: the same bits as two passes.
+struct Then<P, Q>(PhantomData<(P, Q)>);
+
+impl<T: Copy, P: Map<A = T, B = T, C = (), Out = T>, Q: Map<A = T, B = T, C = (), Out = T>> Map for Then<P, Q> {
+    type A = T;
+    type B = T;
+    type C = T;
+    type Out = T;
+    #[inline(always)]
+    fn at<const FMA: bool>(a: T, b: T, c: T) -> T {
+        Q::at::<FMA>(P::at::<FMA>(a, b, ()), c, ())
+    }
+}
+
+/// `M` with its arguments exchanged.
+struct Flipped<M>(PhantomData<M>);
+
+impl<T: Copy, M: Map<A = T, B = T, C = (), Out = T>> Map for Flipped<M> {
+    type A = T;
+    type B = T;
+    type C = ();
+    type Out = T;
+    #[inline(always)]
+    fn at<const FMA: bool>(a: T, b: T, _: ()) -> T {
+        M::at::<FMA>(b, a, ())
+    }
+}
+
+/// One loop for `first` on arguments 0 and 1, then `second` on its result and argument 2 (exchanged if `flipped`), if there is one.
+///
+/// For chains of cheap instructions, which are bound by loads and stores.
+pub fn pair(isa: Isa, [first, second]: [Instr; 2], flipped: bool, of: DType) -> Option<BlockFn> {
+    match of {
+        DType::F32 => pair_of::<f32>(isa, first, second, flipped),
+        DType::F64 => pair_of::<f64>(isa, first, second, flipped),
+        _ => None,
+    }
+}
+
+fn pair_of<T: Number>(isa: Isa, first: Instr, second: Instr, flipped: bool) -> Option<BlockFn> {
+    match first {
+        Instr::Add => then::<Add<T>, T>(isa, second, flipped),
+        Instr::Sub => then::<Sub<T>, T>(isa, second, flipped),
+        Instr::Mul => then::<Mul<T>, T>(isa, second, flipped),
+        _ => None,
+    }
+}
+
+fn then<P: Map<A = T, B = T, C = (), Out = T>, T: Number>(isa: Isa, second: Instr, flipped: bool) -> Option<BlockFn> {
+    match second {
+        Instr::Add => of::<Then<P, Add<T>>>(isa),
+        Instr::Mul => of::<Then<P, Mul<T>>>(isa),
+        Instr::Max => of::<Then<P, Max<T>>>(isa),
+        Instr::Sub if flipped => of::<Then<P, Flipped<Sub<T>>>>(isa),
+        Instr::Sub => of::<Then<P, Sub<T>>>(isa),
+        _ => None,
+    }
+}
+
 trait Comparable: Copy + PartialOrd {}
 impl<T: Copy + PartialOrd> Comparable for T {}
 

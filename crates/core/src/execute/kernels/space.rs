@@ -10,6 +10,11 @@ use smallvec::SmallVec;
 /// The most elements in a block: a few registers of it fit the first cache.
 pub const BLOCK: usize = 512;
 
+/// Tiles for transposed operands: at most so many rows and columns, a block together.
+const TILE: [usize; 2] = [32, 16];
+/// From so many elements on tiles pay.
+const TILED: usize = 1 << 15;
+
 /// An iteration space with as few axes as its operands allow.
 pub struct Space {
     /// Lengths, none of them 1.
@@ -59,11 +64,11 @@ pub type Index = [usize; MAX_RANK];
 
 impl Space {
     /// The space `dims` with its operands. Neighbouring axes become one if all operands allow; none merges across the places
-    /// in `borders`.
+    /// in `borders`. If `any_order`, the elements may be visited in another order than row-major.
     ///
     /// # Panics
     /// When a place has another rank than the space.
-    pub fn new(dims: &[usize], borders: [usize; 2], places: &[&Place]) -> (Space, Vec<Operand>) {
+    pub fn new(dims: &[usize], borders: [usize; 2], any_order: bool, places: &[&Place]) -> (Space, Vec<Operand>) {
         let mut kept: SmallVec<[usize; 8]> = SmallVec::new(); // the last of the axes that became this one
         let mut space = Space { dims: Dims::new(), size: dims.iter().product(), last: 1 };
         for axis in (0..dims.len()).filter(|&a| dims[a] != 1) {
@@ -79,17 +84,40 @@ impl Space {
                 }
             }
         }
+        let mut strides: Vec<Strides> = places.iter().map(|p| kept.iter().map(|&a| p.strides[a]).collect()).collect();
+        if any_order {
+            space.tile(&mut strides);
+        }
         space.last = space.dims.last().copied().unwrap_or(1);
-        let operands = places
-            .iter()
-            .map(|p| {
-                assert!(p.dims[..] == *dims && p.strides.len() == dims.len(), "an operand has dims {:?} in a loop over {dims:?}", p.dims);
-                let strides: Strides = kept.iter().map(|&a| p.strides[a]).collect();
-                let access = space.access(&strides);
-                Operand { buffer: p.buffer, size: p.dtype.size(), offset: p.offset, strides, access }
-            })
-            .collect();
+        let operands = places.iter().zip(strides).map(|(p, strides)| {
+            assert!(p.dims[..] == *dims && p.strides.len() == dims.len(), "an operand has dims {:?} in a loop over {dims:?}", p.dims);
+            let access = space.access(&strides);
+            Operand { buffer: p.buffer, size: p.dtype.size(), offset: p.offset, strides, access }
+        });
+        let operands = operands.collect();
         (space, operands)
+    }
+
+    /// Cuts the last axis and one that is dense in some operand into tiles, so that a transposed operand's cache lines are
+    /// used up while they are there.
+    fn tile(&mut self, strides: &mut [Strides]) {
+        let Some(last) = self.dims.len().checked_sub(1) else { return };
+        let transposed = |axis: usize| strides.iter().any(|s| s[last].unsigned_abs() >= TILE[1] && s[axis].unsigned_abs() == 1);
+        let Some(axis) = (0..last).find(|&axis| transposed(axis)) else { return };
+        let cut = |d: usize, most: usize| (1..=most).rev().find(|t| d.is_multiple_of(*t)).unwrap_or(1);
+        let (rows, columns) = (cut(self.dims[axis], TILE[0]), cut(self.dims[last], TILE[1]));
+        if self.size < TILED || rows < 4 || columns < 4 || self.dims.len() + 2 > MAX_RANK {
+            return;
+        }
+        self.dims[axis] /= rows;
+        self.dims[last] /= columns;
+        self.dims.extend([rows, columns]);
+        for s in strides {
+            let steps = [s[axis], s[last]];
+            s[axis] *= rows as isize;
+            s[last] *= columns as isize;
+            s.extend(steps);
+        }
     }
 
     fn access(&self, strides: &[isize]) -> Access {

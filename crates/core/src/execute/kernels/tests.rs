@@ -742,3 +742,48 @@ fn an_instruction_that_does_not_exist_is_refused() {
     let x = memory.from(DType::I64, [1]);
     prepare_for(&single(Instr::Exp, DType::I64, &[(x, DType::I64)], x, [1, 0, 1]), Isa::Baseline);
 }
+
+#[test]
+fn transposed_operands_are_read_in_tiles() {
+    let transposed = |dims: &[usize], axis: usize| {
+        // Dense with `axis` innermost.
+        let mut order: Vec<_> = (0..dims.len()).filter(|&a| a != axis).collect();
+        order.push(axis);
+        let steps = dense(&order.iter().map(|&a| dims[a]).collect::<Vec<_>>());
+        let mut strides = Strides::from_elem(0, dims.len());
+        order.iter().zip(&steps).for_each(|(&a, &s)| strides[a] = s);
+        strides
+    };
+    for (dims, axis) in [(vec![256, 200], 0), (vec![7, 64, 90], 1), (vec![12, 5, 33, 27], 0), (vec![2, 3, 4, 5, 6, 32, 16], 5)] {
+        let n: usize = dims.iter().product();
+        let mut memory = Memory::default();
+        let values = |k: usize| (0..n).map(move |i| DType::F32.bits((i * k % 1013) as f64));
+        let (x, y) = (memory.from(DType::F32, values(7)), memory.from(DType::F32, values(11)));
+        let out = memory.add(DType::F32, n);
+        let strides = dense(&dims);
+        let kernel = Fused {
+            dims: Dims::from_slice(&dims),
+            outer: dims.len(),
+            inner: 0,
+            loads: vec![
+                Load { reg: 0, from: place(x, DType::F32, 0, &dims, &transposed(&dims, axis)) },
+                Load { reg: 1, from: place(y, DType::F32, 0, &dims, &strides) },
+            ],
+            scalars: vec![],
+            // x + y, joined with the next, then kept apart from it
+            code: vec![
+                Inst { instr: Instr::Add, of: DType::F32, args: [0, 1, 0], out: 2 },
+                Inst { instr: Instr::Sub, of: DType::F32, args: [1, 2, 0], out: 3 },
+                Inst { instr: Instr::Mul, of: DType::F32, args: [3, 0, 0], out: 2 },
+                Inst { instr: Instr::Max, of: DType::F32, args: [2, 3, 0], out: 4 },
+            ],
+            stores: vec![Store { reg: 4, to: place(out, DType::F32, 0, &dims, &strides), in_place: false }],
+            folds: vec![],
+            registers: 5,
+        };
+        let mut want = memory.clone();
+        naive(&kernel, &mut want, &[]);
+        memory.run(&prepare_for(&kernel, Isa::current()), &[]);
+        assert_eq!(memory.all(out, n), want.all(out, n), "{dims:?}");
+    }
+}
