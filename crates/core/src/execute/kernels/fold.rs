@@ -248,8 +248,8 @@ macro_rules! bits {
 bits! {
     f32: x => u64::from(x.to_bits()), b => f32::from_bits(b as u32), x.is_nan();
     f64: x => x.to_bits(), b => f64::from_bits(b), x.is_nan();
-    i64: x => x as u64, b => b as i64, x != x;
-    u8: x => u64::from(x), b => b as u8, x != x;
+    i64: x => x as u64, b => b as i64, { _ = x; false };
+    u8: x => u64::from(x), b => b as u8, { _ = x; false };
 }
 
 /// Elements of a row combined: round-robin into lanes, these by a fixed tree.

@@ -71,11 +71,6 @@ pub fn prepare(kernel: &Fused) -> Prepared {
     prepare_for(kernel, Isa::current())
 }
 
-/// Prepares and runs: for loops that run once.
-pub fn run_once(kernel: &Fused, frame: &Frame) {
-    run(&prepare(kernel), frame);
-}
-
 /// The registers of a kernel as it is being prepared: each value gets a slot, so that a register may be reused.
 struct Slots {
     places: Vec<Option<usize>>,
@@ -414,7 +409,7 @@ impl<'a> Worker<'a> {
                 self.pointers[*slot] = operand.pointer(self.frame, flat, &index);
             } else if !operand.is_uniform() {
                 // SAFETY: the place lies in its buffer; the register is scratch memory with room for a block.
-                unsafe { operand.load(&k.space, self.frame, flat, &index, n, self.pointers[*slot], filled) };
+                unsafe { operand.load(&k.space, self.frame, flat..flat + n, &index, self.pointers[*slot], filled) };
             }
         }
         for store in k.stores.iter().filter(|s| s.direct) {
@@ -552,7 +547,7 @@ impl<'a> Worker<'a> {
             // SAFETY: the register holds the block; accumulators have room for a block.
             unsafe {
                 (fold.loops.column)(self.pointers[fold.slot], n, columns, row as i64, into);
-                if last || calls % FLUSH == 0 {
+                if last || calls.is_multiple_of(FLUSH) {
                     (fold.loops.flush)(into, held);
                 }
             }

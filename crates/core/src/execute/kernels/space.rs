@@ -6,6 +6,7 @@ use crate::{
     plan::kernel::{BufferId, Dims, Place, Strides},
 };
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// The most elements in a block: a few registers of it fit the first cache.
 pub const BLOCK: usize = 512;
@@ -231,13 +232,14 @@ impl Operand {
         }
     }
 
-    /// Copies the block of `n` elements at `flat` into a register, unless it holds them already.
+    /// Copies a block, which begins at `index`, into a register, unless it holds them already.
     ///
     /// # Safety
-    /// The operand's elements must lie in its buffer, `into` must have room for `n` of them and lie elsewhere.
-    pub unsafe fn load(&self, space: &Space, frame: &Frame, flat: usize, index: &Index, n: usize, into: *mut u8, filled: &mut Filled) {
+    /// The operand's elements must lie in its buffer, `into` must have room for the block and lie elsewhere.
+    pub unsafe fn load(&self, space: &Space, frame: &Frame, block: Range<usize>, index: &Index, into: *mut u8, filled: &mut Filled) {
+        let n = block.len();
         let from = match self.access {
-            Access::Strided { period } => (flat % period) as isize,
+            Access::Strided { period } => (block.start % period) as isize,
             _ => self.start(index),
         };
         if filled.from == from && n <= filled.n {

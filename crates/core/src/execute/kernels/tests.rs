@@ -79,7 +79,7 @@ fn reference(instr: Instr, of: DType, [a, b, c]: [u64; 3]) -> u64 {
                 c
             }
         }
-        (Cast(to), DType::I64) if to == DType::F32 => u64::from((a as i64 as f32).to_bits()),
+        (Cast(DType::F32), DType::I64) => u64::from((a as i64 as f32).to_bits()),
         (Cast(DType::Bool), DType::I64) => truth(a != 0),
         (Cast(DType::I64), DType::I64) => a,
         (Cast(to), _) => to.bits(of.number(a)),
@@ -240,13 +240,8 @@ fn distance(of: DType, a: u64, b: u64) -> u64 {
     let size = |x: u64| if of == DType::F32 { x & 0x7fff_ffff } else { x & (u64::MAX >> 1) };
     match (nan(a), nan(b)) {
         (true, true) => 0,
-        (false, false) if !of.is_float() => {
-            if a == b {
-                0
-            } else {
-                u64::MAX
-            }
-        }
+        _ if !of.is_float() && a == b => 0,
+        _ if !of.is_float() => u64::MAX,
         (false, false) if of.number(a).is_sign_negative() == of.number(b).is_sign_negative() => size(a).abs_diff(size(b)),
         _ => u64::MAX,
     }

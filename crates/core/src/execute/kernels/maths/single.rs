@@ -1,5 +1,8 @@
 //! What are the elementary functions of an `f32`?
 
+// Coefficients stand in nine digits, which name an f32 uniquely.
+#![allow(clippy::excessive_precision)]
+
 super::shared! { f32 }
 
 /// Adding it rounds to an integer, which then stands in the low bits.

@@ -29,15 +29,15 @@ fn ulps64(a: f64, b: f64) -> f64 {
     a.abs().to_bits().abs_diff(b.abs().to_bits()) as f64
 }
 
-type Single = (&'static str, fn(f32) -> f32, fn(f32) -> f32, fn(f64) -> f64);
-type Double = (&'static str, fn(f64) -> f64, fn(f64) -> f64, fn(f64) -> f64);
+/// A function: name, with fused multiply-add, without, reference.
+type Function<T, F> = (&'static str, fn(T) -> T, fn(T) -> T, F);
 
 fn sigmoid64(x: f64) -> f64 {
     if x >= 0.0 { 1.0 / (1.0 + (-x).exp()) } else { x.exp() / (1.0 + x.exp()) }
 }
 
 /// Each function: with fused multiply-add, without, and the reference.
-fn functions<T: Real, F>(reference: [F; 10]) -> [(&'static str, fn(T) -> T, fn(T) -> T, F); 10] {
+fn functions<T: Real, F>(reference: [F; 10]) -> [Function<T, F>; 10] {
     let [a, b, c, d, e, f, g, h, i, j] = reference;
     [
         ("exp", T::exp::<true>, T::exp::<false>, a),
@@ -58,7 +58,7 @@ const REFERENCE: [fn(f64) -> f64; 10] =
 
 /// The error function by its Taylor series, in pairs of doubles: 32 digits less what cancels.
 fn erf(x: f64) -> f64 {
-    if !(x.abs() < 6.0) {
+    if x.is_nan() || x.abs() >= 6.0 {
         return if x.is_nan() { x } else { 1f64.copysign(x) };
     }
     let two_over_root_pi = (std::f64::consts::FRAC_2_SQRT_PI, 1.533545961316588e-17);
