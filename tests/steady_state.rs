@@ -1,0 +1,76 @@
+//! Does a training loop settle? After its first steps it allocates nothing in look-up, plan and kernels, and its memory stays flat.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+use wengert::{
+    Array, DType, Tape,
+    memory,
+    nn::{Adam, Bind, Layer, Linear, Pass, Reduction, Relu, cross_entropy, grads},
+};
+
+/// Counts calls to the allocator; this file is the only test of its binary, so nobody else calls it.
+struct Counting;
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.realloc(ptr, layout, new_size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_training_loop_settles() {
+    let mut model = (Linear::new(64, 128, 1), Relu, Linear::new(128, 64, 2), Relu, Linear::new(64, 10, 3));
+    let adam = Adam::new(1e-3);
+    let mut state = adam.init(&model);
+    let x = Array::uniform(DType::F32, [64, 64], -1.0, 1.0, 4);
+    let y = Array::new([64], (0..64).map(|i| i64::from(i % 10)).collect::<Vec<_>>());
+    let (mut in_read, mut live) = (Vec::new(), Vec::new());
+    let mut losses = Vec::new();
+    for _ in 0..200 {
+        let tape = Tape::new();
+        let (m, s) = (model.on(&tape), state.on(&tape));
+        let loss = cross_entropy(m.forward(tape.constant(&x), &Pass::eval()), tape.constant(&y), Reduction::Mean);
+        let next = adam.step(&m, &grads(loss, &m), &s);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let value = tape.eval_and_update(&loss, (&mut model, &mut state), next);
+        in_read.push(ALLOCATIONS.load(Ordering::Relaxed) - before);
+        losses.push(value.item());
+        drop(tape);
+        live.push(memory::live_bytes());
+    }
+    assert!(losses[199] < 0.5 * losses[0], "it learns: {} to {}", losses[0], losses[199]);
+    assert!(in_read[0] > 0, "the first step plans");
+    assert_eq!(in_read[10..].iter().sum::<usize>(), 0, "allocations while reading, by step: {in_read:?}");
+    assert_eq!(live[10], live[199], "bytes held after each step");
+
+    // Ten thousand steps of something small: what the engine holds and what it keeps for later stay where they were.
+    let mut w = Array::from([1.0, 2.0]);
+    let small = |w: &mut Array| {
+        let tape = Tape::new();
+        let p = tape.leaf(w);
+        let [g] = (p * p).sum().grad([p]);
+        tape.update(w, p - 1e-3 * g);
+    };
+    (0..100).for_each(|_| small(&mut w));
+    let (held, pooled) = (memory::live_bytes(), memory::pooled_bytes());
+    (0..10_000).for_each(|_| small(&mut w));
+    assert_eq!((memory::live_bytes(), memory::pooled_bytes()), (held, pooled));
+}
