@@ -5,6 +5,7 @@
 
 use super::{
     graph::{Arg, AttrList, Graph, Layout, Op},
+    kernel::Reg,
     layout::Laid,
 };
 use crate::Shape;
@@ -43,6 +44,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 
 /// A fused loop of arrays takes no more than so many instructions: its registers should stay in the first-level cache.
 const MOST_MEMBERS: usize = 128;
+/// Straight code on single elements has registers of a few bytes; so many instructions can have no more registers than there are numbers.
+const MOST_SCALAR_MEMBERS: usize = Reg::MAX as usize / 8;
 
 /// Groups the nodes; with `fuse` off, each node is on its own.
 pub(crate) fn fuse(laid: &Laid, fuse: bool) -> Groups {
@@ -108,8 +111,8 @@ impl Fuse<'_> {
     /// Whether a loop over `dims` may be added to a group.
     fn accepts(&self, group: u32, dims: &Shape) -> bool {
         let g = &self.groups.list[group as usize];
-        let room = g.members.len() < MOST_MEMBERS || dims.size() == 1;
-        self.fuse && room && matches!(&g.kind, GroupKind::Fused { dims: d, .. } if d == dims)
+        let most = if dims.size() == 1 { MOST_SCALAR_MEMBERS } else { MOST_MEMBERS };
+        self.fuse && g.members.len() < most && matches!(&g.kind, GroupKind::Fused { dims: d, .. } if d == dims)
     }
 
     fn instruction(&mut self, id: u32) {

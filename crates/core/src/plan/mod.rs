@@ -19,6 +19,7 @@ mod verify;
 
 use crate::{DType, Shape, record::Record};
 use kernel::{BufferId, Kernel};
+use smallvec::SmallVec;
 
 /// Kernels in order, and where their buffers lie.
 pub(crate) struct Plan {
@@ -67,6 +68,9 @@ pub(crate) struct Kept {
     pub buffer: BufferId,
 }
 
+/// Results and the leaves whose memory they may take.
+pub(crate) type Donations = SmallVec<[(u32, u32); 32]>;
+
 /// What a plan is made for, besides the graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -77,7 +81,7 @@ pub(crate) struct Options {
     /// Bytes of intermediates that stay valid for later reads.
     pub keep_bytes: usize,
     /// Results that may take over an input's memory: (number of the result, the input's node).
-    pub donate: Vec<(u32, u32)>,
+    pub donate: Donations,
 }
 
 impl Options {

@@ -9,7 +9,7 @@ use crate::{
     },
     memory::Buffer,
     plan::{
-        self, Options, Placed,
+        self, Donations, Options, Placed,
         cache::{Cache, Found, Outcome},
     },
     record::{Record, Value, report},
@@ -49,7 +49,7 @@ impl Reader {
 
     /// Forgets what belongs to a tape, not the plans.
     pub fn reset(&mut self) {
-        self.options = Options { fuse: true, trap: false, keep_bytes: KEEP_BYTES, donate: Vec::new() };
+        self.options = Options { fuse: true, trap: false, keep_bytes: KEEP_BYTES, donate: Donations::new() };
         self.stats = Stats::default();
         self.began = Instant::now();
         self.runs.clear();
@@ -95,7 +95,7 @@ pub(super) struct Ran {
 }
 
 /// Runs what `outputs` (ascending, none of them an input) need. The results lie in the reader's tables until they are taken.
-pub(super) fn run(tape: &Tape, outputs: &[u32], donate: Vec<(u32, u32)>, at: &'static Location<'static>) -> Result<Ran, EvalError> {
+pub(super) fn run(tape: &Tape, outputs: &[u32], donate: Donations, at: &'static Location<'static>) -> Result<Ran, EvalError> {
     let mut reader = tape.reader.borrow_mut();
     let reader = &mut *reader;
     let r = tape.record();
@@ -205,7 +205,7 @@ fn evaluate(tape: &Tape, mut ids: SmallVec<[u32; 32]>, at: &'static Location<'st
     if ids.is_empty() {
         return Ok(());
     }
-    let ran = run(tape, &ids, Vec::new(), at)?;
+    let ran = run(tape, &ids, Donations::new(), at)?;
     let mut reader = tape.reader.borrow_mut();
     let mut r = tape.record.borrow_mut();
     for (i, &id) in ids.iter().enumerate() {

@@ -4,7 +4,7 @@ use super::{
     EvalError,
     eval::{run, shared},
 };
-use crate::{Array, DType, Shape, Tape, Tensor, Tree, record::Value};
+use crate::{Array, DType, Shape, Tape, Tensor, Tree, plan::Donations, record::Value};
 use smallvec::SmallVec;
 use std::panic::Location;
 
@@ -180,8 +180,8 @@ fn check(targets: &[Target], sources: &[Tensor<'_>]) {
 }
 
 /// Which result may take which leaf's memory; a result that is wanted twice takes the first.
-fn donations(targets: &[Target], ids: &[u32], outputs: &[u32]) -> Vec<(u32, u32)> {
-    let mut donate: Vec<(u32, u32)> = Vec::new();
+fn donations(targets: &[Target], ids: &[u32], outputs: &[u32]) -> Donations {
+    let mut donate = Donations::new();
     for (t, id) in targets.iter().zip(ids) {
         if let (Some(leaf), Ok(i)) = (t.leaf, outputs.binary_search(id))
             && donate.iter().all(|d| d.0 != i as u32)
