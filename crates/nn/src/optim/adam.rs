@@ -69,7 +69,8 @@ impl<'t> Adam<'t> {
     #[track_caller]
     pub fn step<M: OnTape<'t>>(&self, model: &M, grads: &M, state: &AdamState<M, Tensor<'t>>) -> (M, AdamState<M, Tensor<'t>>) {
         let step = state.step + 1;
-        let (scale1, scale2) = (unbias(self.beta1, step), unbias(self.beta2, step));
+        let rate = self.lr.wide(step) * unbias(self.beta1, step);
+        let scale = unbias(self.beta2, step);
         let slots = model.zip_with(grads, |_, role, &p, &g: &Tensor<'t>| {
             let slot = Slot::new(role, p, g);
             if slot.trained && !self.weight_decay.is_zero() { Slot { g: g + self.weight_decay.times(p), ..slot } } else { slot }
@@ -82,32 +83,28 @@ impl<'t> Adam<'t> {
             v: if s.trained { mix(self.beta2, v, s.g * s.g) } else { v },
             ..*s
         });
-        let next = model.zip_with(&slots, |_, _, _, s: &Slot<'t>| if s.trained { self.descend(s, scale1, scale2) } else { s.p });
+        let next = model.zip_with(&slots, |_, _, _, s: &Slot<'t>| if s.trained { self.descend(s, rate, scale) } else { s.p });
         let m = model.zip_with(&slots, |_, _, _, s: &Slot<'t>| s.m);
         let v = model.zip_with(&slots, |_, _, _, s: &Slot<'t>| s.v);
         (next, AdamState { step, m, v })
     }
 
-    fn descend(&self, s: &Slot<'t>, scale1: Tensor<'t>, scale2: Tensor<'t>) -> Tensor<'t> {
-        let (m, v) = (s.m * scale1.cast(s.p.dtype()), s.v * scale2.cast(s.p.dtype()));
-        let under = if self.eps_root.is_zero() { v } else { v + self.eps_root.beside(v) };
-        s.p - self.lr.times(m) / (under.sqrt() + self.eps.beside(v))
+    /// `rate` is the learning rate over `1 - β₁ᵗ`, `scale` is `1 / (1 - β₂ᵗ)`.
+    fn descend(&self, s: &Slot<'t>, rate: Tensor<'t>, scale: Tensor<'t>) -> Tensor<'t> {
+        let (rate, square) = (rate.cast(s.p.dtype()), s.v * scale.cast(s.p.dtype()));
+        let under = if self.eps_root.is_zero() { square } else { square + self.eps_root.beside(square) };
+        s.p - s.m * rate / (under.sqrt() + self.eps.beside(square))
     }
 }
 
-/// `beta average + (1 - beta) x`.
+/// `beta average + (1 - beta) x`, written so that it reads one setting.
 fn mix<'t>(beta: Hyper<'t>, average: Tensor<'t>, x: Tensor<'t>) -> Tensor<'t> {
-    beta.times(average) + beta.complement().times(x)
+    average + beta.complement().times(x - average)
 }
 
 /// `1 / (1 - beta^step)`, in `f64`: near the first step single precision would lose half of its digits.
 fn unbias<'t>(beta: Hyper<'t>, step: Tensor<'t>) -> Tensor<'t> {
-    let step = step.cast(DType::F64);
-    let beta = match beta {
-        Hyper::Number(v) => step.scalar_like(v),
-        Hyper::Tensor(t) => t.cast(DType::F64),
-    };
-    1.0 / (1.0 - beta.pow(step))
+    1.0 / (1.0 - beta.wide(step).pow(step.cast(DType::F64)))
 }
 
 /// Adam with weight decay apart from the gradient, as `torch.optim.AdamW`: `p -= lr weight_decay p` before the step of [`Adam`].

@@ -44,7 +44,7 @@ pub fn global_norm<'t, M: OnTape<'t>>(grads: &M) -> Tensor<'t> {
 /// ```
 #[track_caller]
 pub fn clip_by_norm<'t, M: OnTape<'t>>(grads: &M, largest: f64) -> M {
-    if !(largest > 0.0) {
+    if largest.is_nan() || largest <= 0.0 {
         panic!("clip_by_norm: expected a positive length, got {largest}");
     }
     let norm = global_norm(grads);

@@ -1,6 +1,6 @@
 //! What is a setting of an optimizer: a number, or something to differentiate with respect to?
 
-use wengert::Tensor;
+use wengert::{DType, Tensor};
 
 /// A number, or a 0-d tensor of the parameters' dtype. A number is no part of a plan, so it may change every step.
 ///
@@ -46,6 +46,14 @@ impl<'t> Hyper<'t> {
         match self {
             Hyper::Number(v) => x.scalar_like(v),
             Hyper::Tensor(t) => t,
+        }
+    }
+
+    /// As a 0-d `f64` on the tape of `x`.
+    pub(super) fn wide(self, x: Tensor<'t>) -> Tensor<'t> {
+        match self {
+            Hyper::Number(v) => x.tape().scalar(DType::F64, v),
+            Hyper::Tensor(t) => t.cast(DType::F64),
         }
     }
 
