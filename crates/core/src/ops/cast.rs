@@ -20,7 +20,7 @@ pub(crate) fn dtype(number: i64) -> DType {
 /// Conversion as Rust's `as`: truncation towards zero, saturation, NaN to 0; to `bool`, whether not zero. Attributes: the dtype.
 pub static OP: OpDef = OpDef {
     name: "cast",
-    shape: |attrs, x: &[Meta<'_>]| match attrs {
+    shape: |attrs, _: &[Meta<'_>]| match attrs {
         [to] if (0..4).contains(to) => Ok(Typed { dtype: dtype(*to), shape: OutShape::Like(0) }),
         _ => Err(Mismatch::new("a dtype as attribute")),
     },

@@ -3,12 +3,7 @@
 use super::{Meta, Mismatch, OutShape, Sample, Typed};
 use crate::{Array, Attrs, DType};
 
-/// Operands of one dtype and one shape, scalars aside.
-pub(crate) fn same(_: &Attrs, x: &[Meta<'_>]) -> Result<Typed, Mismatch> {
-    same_from(0, x)
-}
-
-/// As [`same`], for floats only.
+/// Floats of one dtype and one shape, scalars aside.
 pub(crate) fn same_float(_: &Attrs, x: &[Meta<'_>]) -> Result<Typed, Mismatch> {
     if x.iter().any(|x| !x.dtype.is_float()) {
         return Err(Mismatch::new("floats").hint("x.cast(DType::F32)"));
@@ -16,7 +11,7 @@ pub(crate) fn same_float(_: &Attrs, x: &[Meta<'_>]) -> Result<Typed, Mismatch> {
     same_from(0, x)
 }
 
-/// As [`same`], for numbers.
+/// As [`same_float`], for numbers.
 pub(crate) fn same_number(_: &Attrs, x: &[Meta<'_>]) -> Result<Typed, Mismatch> {
     if x.iter().any(|x| x.dtype == DType::Bool) {
         return Err(Mismatch::new("numbers").hint("x.cast(DType::F32), or `&`, `|`, `^` for logic"));
@@ -24,12 +19,12 @@ pub(crate) fn same_number(_: &Attrs, x: &[Meta<'_>]) -> Result<Typed, Mismatch> 
     same_from(0, x)
 }
 
-/// As [`same`], giving truth values.
+/// As [`same_float`], giving truth values.
 pub(crate) fn comparison(_: &Attrs, x: &[Meta<'_>]) -> Result<Typed, Mismatch> {
     Ok(Typed { dtype: DType::Bool, ..same_from(0, x)? })
 }
 
-/// As [`same`], for truth values.
+/// As [`same_float`], for truth values.
 pub(crate) fn truth(_: &Attrs, x: &[Meta<'_>]) -> Result<Typed, Mismatch> {
     if x.iter().any(|x| x.dtype != DType::Bool) {
         return Err(Mismatch::new("bool operands").hint("a comparison such as x.ne(0) gives one"));

@@ -157,7 +157,7 @@ pub fn concat<'t>(tensors: &[Tensor<'t>], axis: isize) -> Tensor<'t> {
 /// Joins tensors of one shape along a new axis, which is counted in the result when negative.
 ///
 /// # Panics
-/// As [`concat`], and when shapes differ.
+/// As [`concat()`], and when shapes differ.
 ///
 /// ```
 /// # use wengert_core as wengert;
