@@ -1,5 +1,7 @@
 //! Do the examples run? Each asserts its own result; here they are called.
 
+#[path = "../examples/04_custom_op.rs"]
+mod custom_op;
 #[path = "../examples/05_custom_layer.rs"]
 mod custom_layer;
 #[path = "../examples/07_differentiable_optimizer.rs"]
@@ -19,6 +21,11 @@ fn gradients_of_a_formula() {
 #[test]
 fn a_line_is_fitted() {
     fit_a_line::main();
+}
+
+#[test]
+fn ops_of_a_user_are_checked_and_used() {
+    custom_op::main();
 }
 
 #[test]
