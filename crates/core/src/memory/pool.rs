@@ -102,7 +102,7 @@ impl Buffer {
         assert!(offset + bytes <= self.len, "a part of {} bytes, not {offset}..{}", self.len, offset + bytes);
         let copy = Buffer::new(bytes);
         // SAFETY: both ranges lie within their buffers (asserted), which are two different allocations.
-        unsafe { std::ptr::copy_nonoverlapping(self.ptr().add(offset), copy.ptr(), bytes) };
+        unsafe { ptr::copy_nonoverlapping(self.ptr().add(offset), copy.ptr(), bytes) };
         copy
     }
 

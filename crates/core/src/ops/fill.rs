@@ -2,7 +2,6 @@
 
 use super::{Batch, Dense, Meta, Mismatch, OpDef, Rule, Sample, Typed};
 use crate::{Array, DType, IntoShape, KernelClass, Scalar, Tape, Tensor};
-use smallvec::smallvec;
 
 /// A scalar operand at every place. Attributes: the shape.
 pub static OP: OpDef = OpDef {

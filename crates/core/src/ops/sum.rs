@@ -1,6 +1,6 @@
 //! The sum over some axes: the transpose of `expand`.
 
-use super::{Batch, Dense, Meta, OpDef, Rule, Sample, def::linear_jvp, reduce};
+use super::{Batch, Meta, OpDef, Rule, Sample, def::linear_jvp, reduce};
 use crate::{Array, DType, Fold, KernelClass, Tensor};
 use smallvec::{SmallVec, smallvec};
 

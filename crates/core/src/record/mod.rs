@@ -17,5 +17,5 @@ pub(crate) use leaf::{LEAF, LeafKind};
 pub use operators::{Given, IntoOperand};
 pub(crate) use operators::{binary, broadcast, promote};
 pub use tape::Tape;
-pub(crate) use tape::{Record, Slot, Value, Walk};
+pub(crate) use tape::{Record, Value, Walk};
 pub use tensor::Tensor;
