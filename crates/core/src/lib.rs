@@ -11,6 +11,7 @@ pub mod memory;
 mod record;
 pub mod ops;
 mod differentiate;
+pub mod check;
 mod plan;
 mod execute;
 mod read;

@@ -14,3 +14,4 @@ pub(crate) use scratch::Scratch;
 pub use transform::{evaluate, grad, hessian, jacobian, value_and_grad, value_and_grad_at, vmap};
 pub use unreached::{Cut, Unreached};
 pub use vjp::Targets;
+pub(crate) use {batch::batch, jvp::push, vjp::pull};
