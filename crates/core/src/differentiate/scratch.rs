@@ -64,3 +64,32 @@ impl Scratch {
         (e.stamp, e.value) = (self.epoch, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::VISITED;
+    use crate::{Array, Tape};
+
+    /// Nodes recorded and nodes visited by `n` steps of descent on one tape and by the gradient through all of them.
+    fn descend(n: usize) -> (usize, usize) {
+        VISITED.set(0);
+        let tape = Tape::new();
+        let start = tape.leaf(&Array::from([1.0, 2.0]));
+        let rate = tape.leaf(&Array::scalar(0.01));
+        let mut w = start;
+        for _ in 0..n {
+            let [g] = (w * w * w).sum().grad([w]);
+            w = w - rate * g;
+        }
+        let _ = w.sum().grad([start, rate]);
+        (tape.len(), VISITED.get())
+    }
+
+    #[test]
+    fn gradients_within_a_loop_cost_as_much_as_the_steps_they_look_at() {
+        let ((nodes, visited), (twice_nodes, twice_visited)) = (descend(200), descend(400));
+        assert!(twice_nodes <= 2 * nodes && twice_nodes > nodes * 19 / 10, "{nodes} {twice_nodes}");
+        assert!(twice_visited <= 2 * visited, "{visited} {twice_visited}");
+        assert!(twice_visited < 2 * twice_nodes, "no node is visited often: {twice_visited} of {twice_nodes}");
+    }
+}

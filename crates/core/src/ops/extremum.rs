@@ -9,19 +9,30 @@ pub static MAXIMUM: OpDef = OpDef {
     name: "maximum",
     shape: pair::same_number,
     kernel: KernelClass::Pointwise(|p| p.x(0).maximum(p.x(1))),
-    value: |s, x| Dense::map(s, x, |v| if v[0].is_nan() || v[1].is_nan() { f64::NAN } else { v[0].max(v[1]) }),
+    value: |s, x| Dense::map(s, x, |v| larger(v[0], v[1])),
     jvp: Rule::By(jvp),
     vjp: Rule::By(vjp),
     batch: Batch::Pointwise,
     samples: pair::signed_samples,
 };
 
+/// IEEE 754's maximum, which Rust's `max` is not: NaN wins, and 0 is larger than −0.
+fn larger(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a > b || a == b && b.is_sign_negative() {
+        a
+    } else {
+        b
+    }
+}
+
 /// Smaller of two numbers; NaN if either is.
 pub static MINIMUM: OpDef = OpDef {
     name: "minimum",
     shape: pair::same_number,
     kernel: KernelClass::Pointwise(|p| p.x(0).minimum(p.x(1))),
-    value: |s, x| Dense::map(s, x, |v| if v[0].is_nan() || v[1].is_nan() { f64::NAN } else { v[0].min(v[1]) }),
+    value: |s, x| Dense::map(s, x, |v| -larger(-v[0], -v[1])),
     jvp: Rule::By(jvp),
     vjp: Rule::By(vjp),
     batch: Batch::Pointwise,
