@@ -159,6 +159,11 @@ pub(super) fn rules(case: &Case<'_>) -> Result<(), String> {
         Some(jv) => pull(&[(jv, w)], &moved),
         None => moved.iter().map(|_| None).collect(),
     };
+    let tangents: Vec<Tensor<'_>> = seeds.iter().map(|(_, v)| *v).collect();
+    let back = pushed.map_or_else(|| moved.iter().map(|_| None).collect(), |jv| pull(&[(jv, w)], &tangents));
+    for (i, x) in moved.iter().enumerate() {
+        close(&plain(back[i], *x), &plain(pulled[i], *x)).map_err(|e| format!("input {i}: the jvp transposed gives {e} by the vjp"))?;
+    }
     let of_vjp = pull(&pairs, &moved);
     for (i, x) in moved.iter().enumerate() {
         let (a, b) = (plain(of_jvp[i], *x), plain(of_vjp[i], *x));
