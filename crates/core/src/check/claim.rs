@@ -111,7 +111,7 @@ impl Claim<'_> {
         let scale = terms().map(|t| t * t).sum::<f64>().sqrt().max(found.value.abs());
         let allowed = self.tolerance * scale + 8.0 * found.spread;
         let difference = (claimed - found.value).abs();
-        let unstable = found.spread > 1e-3 * scale + 1e-7 * self.magnitude;
+        let unstable = found.spread > 1e-3 * scale + 1e-7 * (self.magnitude + found.reach);
         let (excess, rule) = if unstable || !difference.is_finite() {
             (f64::INFINITY, format!("differences do not settle: neighbouring steps are {:.1e} apart", found.spread))
         } else {

@@ -89,8 +89,9 @@ pub(super) fn second(case: &Case<'_>) -> Result<(), String> {
         let (claimed, tolerance) = (terms.iter().sum::<f64>(), case.sample.tolerance.unwrap_or(1e-5));
         let scale = terms.iter().map(|t| t * t).sum::<f64>().sqrt().max(found.value.abs());
         let allowed = tolerance * scale + 8.0 * found.spread;
-        let unstable = found.spread > 1e-3 * scale + 1e-6 * magnitude;
-        if unstable || !((claimed - found.value).abs() <= allowed) {
+        let unstable = found.spread > 1e-3 * scale + 1e-6 * (magnitude + found.reach);
+        let difference = (claimed - found.value).abs();
+        if unstable || difference.is_nan() || difference > allowed {
             return Err(format!(
                 "the rules give {claimed:?}, differences {:?} (allowed {allowed:.1e}, spread {:.1e})",
                 found.value, found.spread
@@ -133,7 +134,8 @@ pub(super) fn modes(case: &Case<'_>) -> Result<(), String> {
             pulled.into_iter().zip(&targets).zip(&v).flat_map(|((g, x), v)| products(&plain(g, *x).data, &v.to_f64_vec())).collect();
         let (f, r): (f64, f64) = (forward.iter().sum(), reverse.iter().sum());
         let size: f64 = forward.iter().chain(&reverse).map(|t| t.abs()).sum();
-        if !((f - r).abs() <= 1e-11 * size) {
+        let difference = (f - r).abs();
+        if difference.is_nan() || difference > 1e-11 * size {
             return Err(format!("tangents in inputs {set:?}: ⟨w, J v⟩ = {f:?}, ⟨Jᵀ w, v⟩ = {r:?}"));
         }
     }

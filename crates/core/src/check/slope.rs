@@ -10,6 +10,8 @@ pub(super) struct Slope {
     pub value: f64,
     /// How far the neighbouring steps are from it, rounding included.
     pub spread: f64,
+    /// The largest value that the function had at any step.
+    pub reach: f64,
 }
 
 /// Steps, each a quarter of the one before: from a size at which smooth functions lose no digits to rounding, to one at which few
@@ -23,13 +25,27 @@ fn steps() -> impl Iterator<Item = f64> {
 
 /// `f'(0)`, where `f(0) = 0` and the terms that `f` sums are about as large as `magnitude`.
 pub(super) fn first(f: &mut dyn FnMut(f64) -> f64, magnitude: f64) -> Slope {
-    settle(steps().map(|h| ((f(h) - f(-h)) / (2.0 * h), 4.0 * f64::EPSILON * magnitude / h)))
+    let mut reach = 0.0f64;
+    let found = steps().map(|h| {
+        let (right, left) = (f(h), f(-h));
+        reach = reach.max(right.abs()).max(left.abs());
+        ((right - left) / (2.0 * h), 4.0 * f64::EPSILON * (magnitude + right.abs() + left.abs()) / h)
+    });
+    let slope = settle(found);
+    Slope { reach, ..slope }
 }
 
 /// `∂²f/∂s∂t` at `(0, 0)` by values of `f` alone.
 pub(super) fn mixed(f: &mut dyn FnMut(f64, f64) -> f64, magnitude: f64) -> Slope {
-    let mut at = |h: f64| (f(h, h) - f(h, -h) - f(-h, h) + f(-h, -h)) / (4.0 * h * h);
-    settle(steps().map(|h| (at(h), 4.0 * f64::EPSILON * magnitude / (h * h))))
+    let mut reach = 0.0f64;
+    let found = steps().map(|h| {
+        let corners = [f(h, h), f(-h, -h), -f(h, -h), -f(-h, h)];
+        let size = magnitude + corners.iter().map(|c| c.abs()).sum::<f64>();
+        reach = reach.max(size);
+        (corners.iter().sum::<f64>() / (4.0 * h * h), 4.0 * f64::EPSILON * size / (h * h))
+    });
+    let slope = settle(found);
+    Slope { reach, ..slope }
 }
 
 /// `f'` from the left and from the right of 0, where `f(0) = 0`.
@@ -40,14 +56,14 @@ pub(super) fn sides(f: &mut dyn FnMut(f64) -> f64) -> (f64, f64) {
     (side(-h), side(h))
 }
 
-/// The extrapolation whose neighbour agrees best with it. `found` gives a slope and its rounding error for each step.
+/// The extrapolation whose neighbour agrees best with it; its reach is not known here. `found` gives a slope and its rounding error for each step.
 fn settle(found: impl Iterator<Item = (f64, f64)>) -> Slope {
     let found: Vec<(f64, f64)> = found.collect();
     // The error of a central difference goes with h², that is by 16 from step to step.
     let better: Vec<(f64, f64)> = found.windows(2).map(|w| ((16.0 * w[1].0 - w[0].0) / 15.0, w[1].1)).collect();
-    let candidates = better.windows(2).map(|w| Slope { value: w[1].0, spread: (w[0].0 - w[1].0).abs() + w[1].1 });
+    let candidates = better.windows(2).map(|w| Slope { value: w[1].0, spread: (w[0].0 - w[1].0).abs() + w[1].1, reach: 0.0 });
     let best = candidates.filter(|s| s.spread.is_finite()).min_by(|a, b| a.spread.total_cmp(&b.spread));
-    best.unwrap_or(Slope { value: f64::NAN, spread: f64::INFINITY })
+    best.unwrap_or(Slope { value: f64::NAN, spread: f64::INFINITY, reach: 0.0 })
 }
 
 #[cfg(test)]
@@ -73,6 +89,13 @@ mod tests {
         assert!((s.value - 1.0).abs() < 1e-9, "{s:?}");
         let s = first(&mut |t: f64| if t < 0.01 { t } else { f64::NAN }, 1.0);
         assert!((s.value - 1.0).abs() < 1e-9, "where the function ends: {s:?}");
+    }
+
+    #[test]
+    fn a_slope_of_zero_is_zero_but_for_rounding() {
+        // Two factors are zero at the point, so nothing that is summed there has a size.
+        let s = first(&mut |t: f64| 0.3 * t * (0.7 * t) * (1.1 + 0.9 * t) * (0.8 - 1.3 * t), 0.0);
+        assert!(s.value.abs() <= 8.0 * s.spread && s.spread < 1e-10, "{s:?}");
     }
 
     #[test]
