@@ -102,7 +102,9 @@ pub fn settings(mut args: lexopt::Parser) -> Result<Option<Settings>, lexopt::Er
             Arg::Long("batch") => s.batch = within("--batch", args.value()?.parse()?, 1, 1437)?,
             Arg::Long("hidden") => {
                 let sizes = args.value()?.string()?;
-                let size = |n: &str| within("--hidden", n.parse().map_err(|_| format!("--hidden: expected sizes such as 128,64, got {sizes:?}"))?, 1, 4096);
+                let size = |n: &str| {
+                    within("--hidden", n.parse().map_err(|_| format!("--hidden: expected sizes such as 128,64, got {sizes:?}"))?, 1, 4096)
+                };
                 s.hidden = sizes.split(',').map(size).collect::<Result<_, lexopt::Error>>()?;
             }
             Arg::Long("lr") => {

@@ -5,8 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 use wengert::{
-    Array, DType, Tape,
-    memory,
+    Array, DType, Tape, memory,
     nn::{Adam, Bind, Layer, Linear, Pass, Reduction, Relu, cross_entropy, grads},
 };
 

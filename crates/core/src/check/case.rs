@@ -29,19 +29,21 @@ pub(super) struct Case<'a> {
     pub x: Vec<Array>,
     pub record: &'a dyn for<'t> Fn(&[Tensor<'t>], &'t Tape) -> Tensor<'t>,
     /// The meaning, for inputs of these dtypes; `None` where they are refused.
-    pub value: &'a dyn Fn(&[Dense], &[DType]) -> Option<Dense>,
+    pub value: &'a Meaning<'a>,
     pub op: Option<&'static OpDef>,
 }
+
+type Meaning<'a> = dyn Fn(&[Dense], &[DType]) -> Option<Dense> + 'a;
 
 /// What the derivative rules of a case are held to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
     /// To differences, and to each other.
-    ToDifferences,
+    Differences,
     /// To each other only.
-    ToEachOther,
+    EachOther,
     /// To nothing: there are no tangents.
-    ToNothing,
+    Nothing,
 }
 
 type Check = fn(&Case<'_>) -> Result<(), String>;
@@ -163,11 +165,11 @@ impl Case<'_> {
     pub fn held(&self, y: Tensor<'_>) -> Held {
         let exempt = |rule| matches!(rule, Rule::Declared(..) | Rule::Stop(_));
         if !y.dtype().is_float() || !self.moves().contains(&true) {
-            Held::ToNothing
+            Held::Nothing
         } else if self.op.is_some_and(|op| exempt(op.vjp) || exempt(op.jvp)) {
-            Held::ToEachOther
+            Held::EachOther
         } else {
-            Held::ToDifferences
+            Held::Differences
         }
     }
 }

@@ -35,7 +35,7 @@ fn weighed<'a>(case: &'a Case<'_>, x: &'a [Dense], w: &'a [f64]) -> (impl Fn(&[D
 pub(super) fn first(case: &Case<'_>) -> Result<(), String> {
     let tape = Tape::new();
     let (y, x) = case.recorded(&tape, DType::F64);
-    if case.held(y) != Held::ToDifferences {
+    if case.held(y) != Held::Differences {
         return Ok(());
     }
     let w = random(&y.shape(), 1);
@@ -58,7 +58,7 @@ pub(super) fn first(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn second(case: &Case<'_>) -> Result<(), String> {
     let tape = Tape::new();
     let (y, x) = case.recorded(&tape, DType::F64);
-    if case.held(y) != Held::ToDifferences {
+    if case.held(y) != Held::Differences {
         return Ok(());
     }
     let w = random(&y.shape(), 2);
@@ -119,7 +119,7 @@ fn sets(moves: &[bool]) -> Vec<Vec<usize>> {
 pub(super) fn modes(case: &Case<'_>) -> Result<(), String> {
     let tape = Tape::new();
     let (y, x) = case.recorded(&tape, DType::F64);
-    if case.held(y) == Held::ToNothing {
+    if case.held(y) == Held::Nothing {
         return Ok(());
     }
     let w = random(&y.shape(), 5);
@@ -146,7 +146,7 @@ pub(super) fn modes(case: &Case<'_>) -> Result<(), String> {
 pub(super) fn rules(case: &Case<'_>) -> Result<(), String> {
     let tape = Tape::new();
     let (y, x) = case.recorded(&tape, DType::F64);
-    if case.held(y) != Held::ToDifferences {
+    if case.held(y) != Held::Differences {
         return Ok(());
     }
     let moved: Vec<Tensor<'_>> = (0..x.len()).filter(|&i| case.moves()[i]).map(|i| x[i]).collect();
@@ -186,12 +186,12 @@ pub(super) fn single(case: &Case<'_>) -> Result<(), String> {
     let both = |float: DType| {
         let tape = Tape::new();
         let (y, x) = case.recorded(&tape, float);
-        if case.held(y) == Held::ToNothing || y.dtype() != float {
+        if case.held(y) == Held::Nothing || y.dtype() != float {
             return None;
         }
         let given = |shape: &Shape, seed| tape.constant(&random(shape, seed).cast(float));
         let seeds: Vec<_> = (0..x.len()).filter(|&i| case.moves()[i]).map(|i| (x[i], given(&x[i].shape(), 90 + i as u64))).collect();
-        let jv = push(&[y], &seeds)[0].map_or_else(|| y.zeros_like(), |t| t);
+        let jv = push(&[y], &seeds)[0].unwrap_or_else(|| y.zeros_like());
         let pulled = pull(&[(y, given(&y.shape(), 9))], &x);
         let mut all = vec![Dense::of(&jv.value())];
         all.extend(pulled.into_iter().flatten().map(|g| Dense::of(&g.value())));

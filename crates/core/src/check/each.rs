@@ -17,7 +17,7 @@ pub struct NodeFault {
     /// Op and line.
     pub node: String,
     /// Where and by how much.
-    pub fault: Fault,
+    pub fault: Box<Fault>,
 }
 
 /// How many coordinates at a kink are passed over before a node is left alone.
@@ -41,7 +41,7 @@ pub fn check_each_op(loss: Tensor<'_>) -> Result<usize, NodeFault> {
     for id in ancestors(loss) {
         let node = Tensor { tape: loss.tape, id: Operand::node(id) };
         if let Some(result) = check(node) {
-            result.map_err(|fault| NodeFault { node: report::made(id, &loss.tape.record()), fault: *fault })?;
+            result.map_err(|fault| NodeFault { node: report::made(id, &loss.tape.record()), fault })?;
             checked += 1;
         }
     }

@@ -79,7 +79,7 @@ mod tests {
         let mut w = start;
         for _ in 0..n {
             let [g] = (w * w * w).sum().grad([w]);
-            w = w - rate * g;
+            w -= rate * g;
         }
         let _ = w.sum().grad([start, rate]);
         (tape.len(), VISITED.get())
