@@ -15,6 +15,7 @@ use crate::{
     execute::{frame::Frame, threads},
     plan::kernel::{BufferId, FoldStore, Fused, Inst, Load, Reg, ScalarSource},
 };
+use rustc_hash::FxHashMap;
 
 /// A fused loop made ready to run.
 pub struct Prepared {
@@ -76,7 +77,8 @@ struct Slots {
     places: Vec<Option<usize>>,
     held: Vec<Option<usize>>, // by register: the slot of the value it holds
     layout: Layout,
-    scratch: Vec<((Reg, usize), usize)>, // computed values by register and element size
+    computed: FxHashMap<(Reg, usize), usize>, // slots of computed values by register and element size
+    longest: usize,                           // elements of the longest block
 }
 
 impl Slots {
@@ -95,14 +97,12 @@ impl Slots {
 
     /// Room for a computed value; the same for later values of that size in the same register.
     fn computed(&mut self, reg: Reg, size: usize) -> usize {
-        match self.scratch.iter().find(|(key, _)| *key == (reg, size)) {
-            Some(&(_, slot)) => slot,
-            None => {
-                let slot = self.add(Some(BLOCK * size));
-                self.scratch.push(((reg, size), slot));
-                slot
-            }
+        if let Some(&slot) = self.computed.get(&(reg, size)) {
+            return slot;
         }
+        let slot = self.add(Some(self.longest * size));
+        self.computed.insert((reg, size), slot);
+        slot
     }
 }
 
@@ -111,33 +111,35 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
     let places: Vec<_> = kernel.loads.iter().map(|l| &l.from).chain(kernel.stores.iter().map(|s| &s.to)).collect();
     let (space, mut operands) = Space::new(&kernel.dims, [outer, inner], kernel.folds.is_empty(), &places);
     let targets = operands.split_off(kernel.loads.len());
-    let mut slots =
-        Slots { places: Vec::new(), held: vec![None; usize::from(kernel.registers)], layout: Layout::default(), scratch: Vec::new() };
+    let longest = BLOCK.min(space.size);
+    let held = vec![None; usize::from(kernel.registers)];
+    let mut slots = Slots { places: Vec::new(), held, layout: Layout::default(), computed: FxHashMap::default(), longest };
     let mut loads = Vec::new();
     for (load, operand) in kernel.loads.iter().zip(operands) {
         let mut operand = operand;
         if is_overwritten(kernel, load) {
             operand.copy();
         }
-        let slot = slots.add((!operand.is_pointer()).then_some(BLOCK * operand.size));
+        let slot = slots.add((!operand.is_pointer()).then_some(longest * operand.size));
         slots.held[usize::from(load.reg)] = Some(slot);
         loads.push((operand, slot));
     }
     let mut scalars = Vec::new();
     for scalar in &kernel.scalars {
         let size = scalar.dtype.size();
-        let slot = slots.add(Some(BLOCK * size));
+        let slot = slots.add(Some(longest * size));
         slots.held[usize::from(scalar.reg)] = Some(slot);
         scalars.push((scalar.from, size, slot));
     }
     let direct = direct_stores(kernel, &targets);
+    let outlives = outlives_next(kernel);
     let mut direct_slots = vec![None; targets.len()];
     let mut code = Vec::new();
     let mut at = 0;
     while at < kernel.code.len() {
-        let joined = joined(kernel, at, isa);
+        let joined = if outlives[at] { None } else { joined(kernel, at, isa) };
         at += usize::from(joined.is_some());
-        let store = direct.iter().position(|&d| d == Some(at));
+        let store = direct.get(&at).copied();
         let op = compile(&kernel.code[at], joined, isa, &mut slots, store.is_some());
         if let Some(store) = store {
             direct_slots[store] = Some(op.out);
@@ -193,26 +195,40 @@ fn is_overwritten(kernel: &Fused, load: &Load) -> bool {
         && (kernel.stores.iter().any(|s| s.reg == load.reg) || kernel.folds.iter().any(|f| f.reg == load.reg))
 }
 
-/// For each store the instruction that may write to its memory at once, if there is one.
-fn direct_stores(kernel: &Fused, targets: &[Operand]) -> Vec<Option<usize>> {
-    let mut taken: Vec<Option<usize>> = Vec::new();
-    for (store, to) in kernel.stores.iter().zip(targets) {
-        let last = kernel.code.iter().rposition(|inst| inst.out == store.reg);
-        taken.push(last.filter(|at| !store.in_place && to.is_pointer() && !taken.contains(&Some(*at))));
+/// The instructions that may write to a store's memory at once, and that store.
+fn direct_stores(kernel: &Fused, targets: &[Operand]) -> FxHashMap<usize, usize> {
+    let writer: FxHashMap<Reg, usize> = kernel.code.iter().enumerate().map(|(at, inst)| (inst.out, at)).collect();
+    let mut direct = FxHashMap::default();
+    for (number, (store, to)) in kernel.stores.iter().zip(targets).enumerate() {
+        if let Some(&at) = writer.get(&store.reg).filter(|_| !store.in_place && to.is_pointer()) {
+            direct.entry(at).or_insert(number);
+        }
     }
-    taken
+    direct
 }
 
-/// One loop for instruction `at` and the next, with its arguments, where only the next wants the result.
+/// By instruction, whether its result is read after the next instruction.
+fn outlives_next(kernel: &Fused) -> Vec<bool> {
+    let mut live = vec![false; usize::from(kernel.registers)];
+    let ends = kernel.stores.iter().map(|s| s.reg).chain(kernel.folds.iter().map(|f| f.reg));
+    ends.for_each(|reg| live[usize::from(reg)] = true);
+    let mut outlives = vec![true; kernel.code.len()];
+    for at in (0..kernel.code.len()).rev() {
+        let inst = &kernel.code[at];
+        // Here `live` holds what is read after instruction `at`.
+        if let Some(before) = at.checked_sub(1) {
+            outlives[before] = live[usize::from(kernel.code[before].out)];
+        }
+        live[usize::from(inst.out)] = false;
+        inst.args[..inst.instr.arity()].iter().for_each(|&reg| live[usize::from(reg)] = true);
+    }
+    outlives
+}
+
+/// One loop for instruction `at` and the next, with its arguments, where the next alone wants the result.
 fn joined(kernel: &Fused, at: usize, isa: Isa) -> Option<(BlockFn, [Reg; 3])> {
     let (first, second) = (&kernel.code[at], kernel.code.get(at + 1)?);
-    let reads = |inst: &Inst| inst.args[..inst.instr.arity()].contains(&first.out);
-    let later = kernel.code[at + 2..].iter().find(|inst| reads(inst) || inst.out == first.out);
-    let wanted = match later {
-        Some(inst) => reads(inst),
-        None => kernel.stores.iter().any(|s| s.reg == first.out) || kernel.folds.iter().any(|f| f.reg == first.out),
-    };
-    if wanted || first.of != second.of || first.instr.arity() != 2 || second.instr.arity() != 2 {
+    if first.of != second.of || first.instr.arity() != 2 || second.instr.arity() != 2 {
         return None;
     }
     let (flipped, other) = match second.args {
