@@ -87,7 +87,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fault {
             Some(fault) => writeln!(f, "gradcheck: {fault}")?,
-            None => writeln!(f, "gradcheck: no fault found")?,
+            None if self.left_out.is_empty() => writeln!(f, "gradcheck: no fault found")?,
+            None => writeln!(f, "gradcheck: no fault found, but not everything was compared")?,
         }
         for p in &self.passed {
             writeln!(f, "  held: {} (largest difference {:.1e} of what is allowed)", p.check, p.excess)?;

@@ -27,6 +27,6 @@ macro_rules! ops {
 }
 ops! {
     files: add, sub, mul, div, pow, select, cast, fill, expand, reshape, permute, sum, prod, matmul,
-        slice, place, gather, scatter_add, index_select, index_add, cumsum, iota, stop_gradient;
+        slice, place, gather, scatter_add, index_select, index_add, cumsum, iota, stop_gradient, shift;
     tables: elementwise, extremum, amax, argmax, compare, logic, random;
 }
