@@ -59,12 +59,21 @@ impl Claim<'_> {
         for k in 0..directions {
             let v = self.direction(seed.wrapping_mul(1000) + k);
             let verdict = self.along(&v);
-            if verdict.excess > 1.0 {
+            if verdict.excess <= 1.0 {
+                worst = worst.max(verdict.excess);
+            } else if !self.holds_nearby(&v) {
                 return Err(self.locate(&v, all));
             }
-            worst = worst.max(verdict.excess);
         }
         Ok(worst)
+    }
+
+    /// Whether the direction agrees at steps so small that a kink beside the point is not crossed: of the thousands of units of a
+    /// network one is often that near to its kink, and at larger steps gives the mean of both sides, very stably.
+    fn holds_nearby(&self, v: &[Vec<f64>]) -> bool {
+        const CLOSER: f64 = 1.0 / (1 << 18) as f64;
+        let near: Vec<Vec<f64>> = v.iter().map(|v| v.iter().map(|v| v * CLOSER).collect()).collect();
+        self.along(&near).excess <= 1.0
     }
 
     fn coordinates(&self) -> Vec<Coordinate> {
