@@ -128,7 +128,7 @@ fn names_module(line: &str, module: &str) -> bool {
         let (before, after) = (&line[..at], &line[at + path.len()..]);
         let std_item = ["Range", "Deref", "Add", "Mul", "Index", "ControlFlow"].iter().any(|item| after.starts_with(item));
         let another = before.ends_with("std::") || before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        !another && !(module == "ops" && std_item)
+        !(another || module == "ops" && std_item)
     })
 }
 
