@@ -19,6 +19,7 @@ mod read;
 pub use class::{Attrs, Fold, Generator, Index, Instr, KernelClass, Scan, View};
 pub use differentiate::{Cut, Gradients, Targets, Unreached, evaluate, grad, hessian, jacobian, value_and_grad, value_and_grad_at, vmap};
 pub use dtype::{DType, Element, Scalar};
+pub use execute::threads::{set_threads, threads};
 pub use ops::place::{concat, stack};
 pub use ops::{Batch, BatchCx, Cx, Dense, Function, Meta, Mismatch, OpDef, OutShape, Rule, Sample, Spec, Tangents, Typed};
 pub use program::{Expr, Pointwise, Step};

@@ -9,7 +9,7 @@ fn a_million_nodes_are_recorded_differentiated_and_dropped_on_a_small_stack() {
         let x = tape.leaf(&Array::scalar(1.0));
         let mut y = x;
         for _ in 0..1_000_000 {
-            y = y * 0.999_999;
+            y *= 0.999_999;
         }
         let forward = tape.len();
         let [g] = y.grad([x]);

@@ -111,16 +111,6 @@ impl Graph {
     pub fn node(&self, id: u32) -> &Node {
         &self.nodes[id as usize]
     }
-
-    /// How many times each node is used by others or wanted.
-    pub fn uses(&self) -> Vec<u32> {
-        let mut uses = vec![0; self.nodes.len()];
-        let all = self.nodes.iter().flat_map(|n| n.args.iter().filter_map(|a| a.node()));
-        for id in all.chain(self.outputs.iter().copied()) {
-            uses[id as usize] += 1;
-        }
-        uses
-    }
 }
 
 /// Where the elements of a value lie within another value's dense storage.

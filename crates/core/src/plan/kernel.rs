@@ -16,6 +16,8 @@ pub type Strides = SmallVec<[isize; 8]>;
 pub type Dims = SmallVec<[usize; 8]>;
 
 /// One launch: reads buffers, writes buffers, allocates nothing.
+// A plan is made once and most of its kernels are fused ones: a box for these would cost more than the room that the others waste.
+#[allow(clippy::large_enum_variant)]
 pub enum Kernel {
     /// A loop nest over a straight program.
     Fused(Fused),

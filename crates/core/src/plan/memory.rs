@@ -40,13 +40,13 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
     let mut offsets = vec![0; stored.len()];
     let wanted: Vec<(usize, usize, Life)> = temporary.iter().map(|&b| (b, bytes(b).next_multiple_of(ALIGN), lives[b])).collect();
     let arena_bytes = if wanted.len() <= MOST_BY_SIZE { by_size(wanted, &mut offsets) } else { by_time(wanted, &mut offsets) };
-    for b in g.inputs..stored.len() {
+    for (b, &offset) in offsets.iter().enumerate().skip(g.inputs) {
         let bytes = bytes(b);
         let result = results.contains(&(b as BufferId));
-        buffers.push(if result { Placed::Result { bytes } } else { Placed::Arena { offset: offsets[b], bytes } });
+        buffers.push(if result { Placed::Result { bytes } } else { Placed::Arena { offset, bytes } });
     }
     donate(g, options, order, &outputs, &lives, &mut kernels, &mut buffers);
-    Plan { kernels, buffers, arena_bytes, outputs, kept, nodes: order.len(), origins, inputs: g.inputs }
+    Plan { kernels, buffers, arena_bytes, outputs, kept, nodes: order.len(), origins }
 }
 
 /// All places that a kernel reads, and the buffers it writes.
@@ -200,7 +200,7 @@ fn donate(
         let given = g.node(node);
         let fits = given.dtype == out.dtype && given.shape.size() == out.shape.size();
         let fresh = matches!(buffers[out.buffer as usize], Placed::Result { .. });
-        let taken = buffers.iter().any(|b| *b == Placed::Donated { input: *input });
+        let taken = buffers.contains(&Placed::Donated { input: *input });
         let is_result = outputs.iter().any(|o| o.buffer == *input);
         if !fits || !fresh || taken || is_result {
             continue;

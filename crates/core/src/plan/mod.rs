@@ -35,8 +35,6 @@ pub(crate) struct Plan {
     pub nodes: usize,
     /// For each kernel, the live node that it is named after in reports.
     pub origins: Vec<u32>,
-    /// Number of inputs.
-    pub inputs: usize,
 }
 
 /// Where a buffer lies.
