@@ -15,7 +15,7 @@ fn quotations(page: &str) -> Vec<(String, String)> {
     while let Some(line) = lines.next() {
         if line == "```text" {
             found.push((file.clone(), lines.by_ref().take_while(|l| *l != "```").collect::<Vec<_>>().join("\n")));
-        } else if let Some(named) = line.split('`').filter(|part| part.ends_with(".rs") && part.contains('/')).next_back() {
+        } else if let Some(named) = line.split('`').rfind(|part| part.ends_with(".rs") && part.contains('/')) {
             file = named.to_string();
         }
     }

@@ -256,7 +256,7 @@ mod tests {
                 assert!(offsets[i] + a.1 <= total);
                 for (j, b) in wanted.iter().enumerate().skip(i + 1) {
                     let together = a.2.from <= b.2.to && b.2.from <= a.2.to;
-                    let overlap = offsets[i] < offsets[j] + b.1 && offsets[j] < offsets[i] + a.1;
+                    let overlap = offsets[i].max(offsets[j]) < (offsets[i] + a.1).min(offsets[j] + b.1);
                     assert!(!(together && overlap), "{i} and {j}");
                 }
             }
