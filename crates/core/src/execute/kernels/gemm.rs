@@ -1,422 +1,408 @@
-//! How is one panel of a matrix product computed in registers, by the widest instructions that the machine has?
+//! Who multiplies a part of a matrix product on one core: the library, or loops of our own where it serves badly?
 //!
-//! Rows of `a` are broadcast against vectors of `b`: Goto, van de Geijn, "Anatomy of high-performance matrix multiplication" (2008),
-//! doi:10.1145/1356052.1356053. Every element is summed over `k` in ascending order in one register, so that its bits depend on
-//! the instruction set and `k` only: never on how the product is cut into panels. A product with a vector whose terms lie side by
-//! side in both operands is a set of dot products, with an order of its own.
+//! The library is `private-gemm-x86`, the engine of `faer`, which packs into memory of its thread's own and so leaves the heap alone.
+//! Loops of our own take vectors, tiny products, integers and machines that the library doesn't know.
+//!
+//! Either way an element's terms are summed in the order in which they lie in `b`, [`DEPTH`] at a time, by fused multiply-adds where
+//! the machine has them. So its bits don't depend on which part of a product it is computed in. The exception is [`dots`].
 
-use crate::Element;
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::*;
+use super::{
+    isa::{Isa, for_each_isa},
+    strided::Shared,
+};
+use crate::{Element, memory::Buffer};
+use std::ops::Range;
+
+/// Terms whose sum is begun anew, and added to the sum before: the library's choice, which keeps its panels in the cache.
+const DEPTH: usize = 512;
+/// Columns of a tile of our loops.
+const TILE: usize = 16;
+/// Up to so many multiplications the library's preparation costs more than it gains: if our loops find whole tiles, and if not.
+const TINY: [usize; 2] = [1 << 12, 1 << 7];
+
+/// A matrix anywhere in memory.
+pub struct Matrix<T> {
+    /// The first element.
+    pub data: Shared<T>,
+    /// Elements from row to row.
+    pub row: isize,
+    /// Elements from column to column.
+    pub col: isize,
+}
+
+impl<T> Clone for Matrix<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Matrix<T> {}
+
+impl<T> Matrix<T> {
+    /// The place of an element.
+    pub fn at(&self, i: usize, j: usize) -> *mut T {
+        self.data.at(i as isize * self.row + j as isize * self.col)
+    }
+
+    /// The matrix from an element on.
+    pub fn from(&self, i: usize, j: usize) -> Self {
+        Matrix { data: Shared::new(self.at(i, j)), ..*self }
+    }
+
+    /// The same elements with rows for columns.
+    pub fn transposed(&self) -> Self {
+        Matrix { data: self.data, row: self.col, col: self.row }
+    }
+}
+
+/// `out[i, j] = Σ_l a[i, l] * b[l, j]`; neighbouring columns of `out` are neighbours in memory.
+pub struct Product<T> {
+    /// Rows of `a` and `out`.
+    pub m: usize,
+    /// Columns of `b` and `out`.
+    pub n: usize,
+    /// Terms of each sum, at least one.
+    pub k: usize,
+    /// `[m, k]`.
+    pub a: Matrix<T>,
+    /// `[k, n]`.
+    pub b: Matrix<T>,
+    /// `[m, n]`.
+    pub out: Matrix<T>,
+}
+
+impl<T> Product<T> {
+    /// The same sums in the order in which the terms lie in `b`: the library's order, so that it is everyone's.
+    fn forward(&self) -> Self {
+        let Product { m, n, k, a, b, out } = *self;
+        if b.row >= 0 || k == 0 {
+            return Product { m, n, k, a, b, out };
+        }
+        let (last_a, last_b) = (a.from(0, k - 1), b.from(k - 1, 0));
+        Product { m, n, k, a: Matrix { col: -a.col, ..last_a }, b: Matrix { row: -b.row, ..last_b }, out }
+    }
+}
 
 /// Elements of a dtype that can be multiplied as matrices.
-pub trait Product: Element {
-    /// The engine for this machine; cheap to ask for.
-    fn engine() -> Engine<Self>;
-}
-
-/// How panels are computed, and of which size.
-#[derive(Clone, Copy)]
-pub struct Engine<T> {
-    /// Rows of a block of `a`.
-    pub rows: usize,
-    /// Columns of a panel of `b`.
-    pub cols: usize,
-    /// Computes a panel.
+pub trait Engine: Element {
+    /// Whether the library multiplies this dtype by this instruction set; then it has done so.
     ///
     /// # Safety
-    /// What the panel describes must lie in memory, and nobody else may use its part of `out` meanwhile.
-    pub panel: unsafe fn(&Panel<T>),
-    /// Columns of a wide panel of one row.
-    pub wide: usize,
-    /// Computes a wide panel of one row, all columns of it, with the bits that narrow panels would give.
+    /// As for [`multiply`].
+    unsafe fn by_library(product: &Product<Self>, isa: Isa) -> bool;
+    /// `self * b + c`; rounded once if `FMA`.
+    fn mul_add<const FMA: bool>(self, b: Self, c: Self) -> Self;
+    /// `self + b`.
+    fn plus(self, b: Self) -> Self;
+
+    /// The loops of [`multiply`].
     ///
     /// # Safety
-    /// As for `panel`.
-    pub row: unsafe fn(&Panel<T>),
-    /// Computes one column, `out[i] = Σ_l a[i, l] * b[l]`, where terms of `a` and of `b` are neighbours. Several partial sums
-    /// run side by side and are added in a fixed order that depends on the instruction set and `k` only.
-    ///
-    /// # Safety
-    /// As for `panel`.
-    pub dots: unsafe fn(&Panel<T>),
-}
-
-/// `out[i, j] (+)= Σ_l a[i, l] * b[l, j]` for at most one panel's columns.
-#[derive(Clone, Copy)]
-pub struct Panel<T> {
-    /// Rows of `a` and `out`.
-    pub rows: usize,
-    /// Columns of `out`, at most the engine's; `b` has all of the engine's columns, readable even beyond these.
-    pub cols: usize,
-    /// Terms of each sum.
-    pub k: usize,
-    /// First element of `a`.
-    pub a: *const T,
-    /// Elements from one block of `a`, of the engine's rows, to the next.
-    pub a_block: isize,
-    /// Elements from row to row within a block.
-    pub a_row: isize,
-    /// Elements from term to term.
-    pub a_step: isize,
-    /// First element of `b`; its columns are neighbours.
-    pub b: *const T,
-    /// Elements from term to term.
-    pub b_step: isize,
-    /// First element of `out`; its columns are neighbours.
-    pub out: *mut T,
-    /// Elements from row to row.
-    pub out_row: isize,
-    /// Whether to add to what `out` holds.
-    pub accumulate: bool,
-}
-
-/// A register of several elements.
-trait Vector: Copy {
-    type T: Element;
-    const LANES: usize;
-    unsafe fn load(from: *const Self::T) -> Self;
-    unsafe fn store(self, to: *mut Self::T);
-    unsafe fn splat(value: Self::T) -> Self;
-    /// `a * b + self`.
-    unsafe fn mul_add(self, a: Self, b: Self) -> Self;
-    unsafe fn add(self, other: Self) -> Self;
-    fn add_one(a: Self::T, b: Self::T) -> Self::T;
-    fn mul_add_one(a: Self::T, b: Self::T, c: Self::T) -> Self::T;
-}
-
-/// # Safety
-/// As for [`Engine::panel`], on a machine that has the instructions of `V`.
-#[inline(always)]
-unsafe fn panel<V: Vector, const ROWS: usize>(p: &Panel<V::T>) {
-    debug_assert!(p.cols <= 2 * V::LANES);
-    for (number, first) in (0..p.rows).step_by(ROWS).enumerate() {
-        let a = p.a.wrapping_offset(number as isize * p.a_block);
-        let end = p.rows.min(first + ROWS);
-        let mut row = first;
-        while row < end {
-            let a = a.wrapping_offset((row - first) as isize * p.a_row);
-            let out = p.out.wrapping_offset(row as isize * p.out_row);
-            // SAFETY: rows of the panel, as the caller described them.
-            row += unsafe {
-                match end - row {
-                    n if n >= ROWS => block::<V, ROWS>(p, a, out),
-                    n if n >= 4 => block::<V, 4>(p, a, out),
-                    n if n >= 2 => block::<V, 2>(p, a, out),
-                    _ => block::<V, 1>(p, a, out),
+    /// As for [`multiply`].
+    #[inline(always)]
+    unsafe fn in_tiles<const FMA: bool>(product: &Product<Self>) {
+        // SAFETY: as for the caller.
+        unsafe {
+            if product.m == 1 {
+                // A row alone needs many sums side by side, as many as registers hold, to hide how long an addition takes.
+                let wide = 256 / size_of::<Self>();
+                let bulk = product.n / wide * wide;
+                if wide == 64 {
+                    tiles::<Self, FMA, 1, 64>(product, 0, 0..bulk);
+                } else {
+                    tiles::<Self, FMA, 1, 32>(product, 0, 0..bulk);
                 }
-            };
+                return tiles::<Self, FMA, 1, TILE>(product, 0, bulk..product.n);
+            }
+            let fours = product.m / 4 * 4;
+            for row in (0..fours).step_by(4) {
+                tiles::<Self, FMA, 4, TILE>(product, row, 0..product.n);
+            }
+            for row in fours..product.m {
+                tiles::<Self, FMA, 1, TILE>(product, row, 0..product.n);
+            }
         }
+    }
+
+    /// The loops of [`dots`].
+    ///
+    /// # Safety
+    /// As for [`dots`].
+    #[inline(always)]
+    unsafe fn in_lanes<const FMA: bool>(product: &Product<Self>) {
+        // SAFETY: as for the caller; a cache line of lanes for each column.
+        unsafe { if size_of::<Self>() == 4 { columns::<Self, FMA, 16>(product) } else { columns::<Self, FMA, 8>(product) } }
     }
 }
 
-#[inline(always)]
-unsafe fn block<V: Vector, const ROWS: usize>(p: &Panel<V::T>, a: *const V::T, out: *mut V::T) -> usize {
+/// Loops that were compiled for an instruction set.
+type Compiled<T> = unsafe fn(&Product<T>);
+
+for_each_isa! {
+    fn loops<T: Engine>(product: &Product<T>) as Compiled<T> => in_tiles
+}
+for_each_isa! {
+    fn dot_loops<T: Engine>(product: &Product<T>) as Compiled<T> => in_lanes
+}
+
+/// Computes a product, or a part of one, on this thread.
+///
+/// # Safety
+/// The matrices must lie in memory, and nobody else may use `out` meanwhile. The machine must have the instruction set.
+pub unsafe fn multiply<T: Engine>(product: &Product<T>, isa: Isa) {
+    debug_assert!(product.k > 0 && product.out.col == 1);
+    let product = &product.forward();
+    let (work, rows_of_b) = (product.m * product.n * product.k, product.b.col == 1);
+    let tiny = if rows_of_b && product.n.is_multiple_of(TILE) { TINY[0] } else { TINY[1] };
+    let ours = work <= tiny || (product.m == 1 && rows_of_b);
     // SAFETY: as for the caller.
-    unsafe { if p.cols <= V::LANES { sums::<V, ROWS, 1>(p, a, out) } else { sums::<V, ROWS, 2>(p, a, out) } }
-    ROWS
-}
-
-#[inline(always)]
-unsafe fn sums<V: Vector, const ROWS: usize, const WIDTH: usize>(p: &Panel<V::T>, a: *const V::T, out: *mut V::T) {
-    // SAFETY: the caller vouches for `ROWS` rows of `a` and `out` and for the columns of `b`.
     unsafe {
-        let mut total = [[V::splat(V::T::default()); WIDTH]; ROWS];
-        let (mut step, mut b) = (0, p.b);
-        for _ in 0..p.k {
-            let mut columns = [V::splat(V::T::default()); WIDTH];
-            for (j, column) in columns.iter_mut().enumerate() {
-                *column = V::load(b.wrapping_add(j * V::LANES));
-            }
-            for (i, total) in total.iter_mut().enumerate() {
-                let x = V::splat(*a.wrapping_offset(i as isize * p.a_row + step));
-                for (total, column) in total.iter_mut().zip(columns) {
-                    *total = total.mul_add(x, column);
-                }
-            }
-            (step, b) = (step + p.a_step, b.wrapping_offset(p.b_step));
+        if !ours && T::by_library(product, isa) {
+            return;
         }
-        for (i, &total) in total.iter().enumerate() {
-            write(p, total, out.wrapping_offset(i as isize * p.out_row));
+        if rows_of_b || product.m <= 4 {
+            return loops::<T>(isa)(product);
         }
+        let own = Buffer::new(product.k * product.n * size_of::<T>());
+        let b = Matrix { data: Shared::new(own.ptr().cast::<T>()), row: product.n as isize, col: 1 };
+        for l in 0..product.k {
+            for j in 0..product.n {
+                *b.at(l, j) = *product.b.at(l, j);
+            }
+        }
+        loops::<T>(isa)(&Product { b, ..*product })
     }
 }
 
-#[inline(always)]
-unsafe fn write<V: Vector, const WIDTH: usize>(p: &Panel<V::T>, total: [V; WIDTH], out: *mut V::T) {
-    // SAFETY: the caller vouches for `cols` elements of `out`.
-    unsafe {
-        if p.cols == WIDTH * V::LANES {
-            for (j, mut total) in total.into_iter().enumerate() {
-                let out = out.wrapping_add(j * V::LANES);
-                if p.accumulate {
-                    total = V::load(out).add(total);
-                }
-                total.store(out);
-            }
-        } else {
-            let lanes = (&raw const total).cast::<V::T>();
-            for j in 0..p.cols {
-                let (to, value) = (out.wrapping_add(j), *lanes.add(j));
-                *to = if p.accumulate { V::add_one(*to, value) } else { value };
-            }
-        }
-    }
-}
-
+/// Computes a row times a matrix, the terms of both of which are neighbours. Several partial sums run side by side and are
+/// added in a fixed order that depends on the dtype and `k` only.
+///
 /// # Safety
-/// As for [`Engine::row`], on a machine that has the instructions of `V`.
-#[inline(always)]
-unsafe fn row<V: Vector>(p: &Panel<V::T>) {
-    debug_assert_eq!((p.rows, p.cols), (1, WIDE * V::LANES));
+/// As for [`multiply`].
+pub unsafe fn dots<T: Engine>(product: &Product<T>, isa: Isa) {
+    debug_assert_eq!((product.m, product.a.col, product.b.row, product.out.col), (1, 1, 1, 1));
     // SAFETY: as for the caller.
-    unsafe { sums::<V, 1, WIDE>(p, p.a, p.out) }
+    unsafe { dot_loops::<T>(isa)(product) }
 }
 
-/// # Safety
-/// As for [`Engine::dots`], on a machine that has the instructions of `V`.
+// No closures in what follows: they are compiled without the caller's instruction set, and every fused multiply-add becomes a call.
+
+/// Some rows and columns of a product, in tiles.
 #[inline(always)]
-unsafe fn dots<V: Vector>(p: &Panel<V::T>) {
-    debug_assert_eq!((p.cols, p.a_step, p.b_step), (1, 1, 1));
-    let mut i = 0;
-    while i < p.rows {
-        let (a, out) = (p.a.wrapping_offset(i as isize * p.a_row), p.out.wrapping_offset(i as isize * p.out_row));
-        // SAFETY: rows of the panel.
-        i += unsafe { if p.rows - i >= 4 { some_dots::<V, 4>(p, a, out) } else { some_dots::<V, 1>(p, a, out) } };
+unsafe fn tiles<T: Engine, const FMA: bool, const ROWS: usize, const COLS: usize>(p: &Product<T>, row: usize, cols: Range<usize>) {
+    for col in cols.step_by(COLS) {
+        // SAFETY: as for the caller; neighbours are read together only if there are enough.
+        unsafe {
+            if p.b.col == 1 && col + COLS <= p.n {
+                tile::<T, FMA, true, ROWS, COLS>(p, row, col);
+            } else {
+                tile::<T, FMA, false, ROWS, COLS>(p, row, col);
+            }
+        }
     }
 }
 
+/// One tile. `WHOLE`: it has all of its columns, and those of `b` are neighbours.
 #[inline(always)]
-unsafe fn some_dots<V: Vector, const ROWS: usize>(p: &Panel<V::T>, a: *const V::T, out: *mut V::T) -> usize {
-    let bulk = p.k / (2 * V::LANES) * (2 * V::LANES);
-    // SAFETY: the caller vouches for `ROWS` rows of `k` terms and for `b`.
-    unsafe {
-        let mut total = [[V::splat(V::T::default()); 2]; ROWS];
-        for l in (0..bulk).step_by(2 * V::LANES) {
-            let b = [V::load(p.b.wrapping_add(l)), V::load(p.b.wrapping_add(l + V::LANES))];
-            for (i, total) in total.iter_mut().enumerate() {
-                let a = a.wrapping_offset(i as isize * p.a_row).wrapping_add(l);
-                total[0] = total[0].mul_add(V::load(a), b[0]);
-                total[1] = total[1].mul_add(V::load(a.wrapping_add(V::LANES)), b[1]);
+unsafe fn tile<T: Engine, const FMA: bool, const WHOLE: bool, const ROWS: usize, const COLS: usize>(
+    p: &Product<T>,
+    row: usize,
+    col: usize,
+) {
+    debug_assert!(row + ROWS <= p.m && col < p.n && (!WHOLE || col + COLS <= p.n));
+    let width = if WHOLE { COLS } else { COLS.min(p.n - col) };
+    let (mut total, mut first) = ([[T::default(); COLS]; ROWS], 0);
+    while first < p.k {
+        let mut sums = [[T::default(); COLS]; ROWS];
+        for l in first..p.k.min(first + DEPTH) {
+            let mut terms = [T::default(); COLS];
+            // SAFETY: `width` columns of `b`.
+            unsafe {
+                if WHOLE {
+                    terms = p.b.at(l, col).cast::<[T; COLS]>().read_unaligned();
+                } else {
+                    for (j, to) in terms[..width].iter_mut().enumerate() {
+                        *to = *p.b.at(l, col + j);
+                    }
+                }
+            }
+            for (i, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: a row and a term of `a`.
+                let x = unsafe { *p.a.at(row + i, l) };
+                for (sum, y) in sums.iter_mut().zip(&terms) {
+                    *sum = x.mul_add::<FMA>(*y, *sum);
+                }
             }
         }
-        for (i, [even, odd]) in total.into_iter().enumerate() {
-            let mut lanes = [V::T::default(); 16];
-            debug_assert!(V::LANES <= 16 && V::LANES.is_power_of_two());
-            even.add(odd).store(lanes.as_mut_ptr());
-            let mut half = V::LANES / 2;
-            while half > 0 {
-                for lane in 0..half {
-                    lanes[lane] = V::add_one(lanes[lane], lanes[lane + half]);
-                }
-                half /= 2;
+        for (total, sums) in total.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            *total = if first == 0 { *sums } else { total.plus(*sums) };
+        }
+        first += DEPTH;
+    }
+    for (i, total) in total.iter().enumerate() {
+        // SAFETY: the tile's part of `out`, which is the caller's own.
+        unsafe { std::slice::from_raw_parts_mut(p.out.at(row + i, col), width) }.copy_from_slice(&total[..width]);
+    }
+}
+
+/// All columns of [`dots`].
+#[inline(always)]
+unsafe fn columns<T: Engine, const FMA: bool, const LANES: usize>(p: &Product<T>) {
+    let fours = p.n / 4 * 4;
+    // SAFETY: as for the caller.
+    unsafe {
+        for col in (0..fours).step_by(4) {
+            lanes::<T, FMA, 4, LANES>(p, col);
+        }
+        for col in fours..p.n {
+            lanes::<T, FMA, 1, LANES>(p, col);
+        }
+    }
+}
+
+/// Some columns of [`dots`].
+#[inline(always)]
+unsafe fn lanes<T: Engine, const FMA: bool, const COLS: usize, const LANES: usize>(p: &Product<T>, col: usize) {
+    debug_assert!(col + COLS <= p.n && LANES.is_power_of_two());
+    let bulk = p.k / LANES * LANES;
+    let mut sums = [[T::default(); LANES]; COLS];
+    for l in (0..bulk).step_by(LANES) {
+        // SAFETY: `LANES` terms of `a`, which are neighbours.
+        let x = unsafe { p.a.at(0, l).cast::<[T; LANES]>().read_unaligned() };
+        for (j, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: as many of a column of `b`.
+            let y = unsafe { p.b.at(l, col + j).cast::<[T; LANES]>().read_unaligned() };
+            for ((sum, x), y) in sums.iter_mut().zip(&x).zip(&y) {
+                *sum = x.mul_add::<FMA>(*y, *sum);
             }
-            let mut sum = lanes[0];
+        }
+    }
+    for (j, &sums) in sums.iter().enumerate() {
+        let mut sum = total(sums);
+        // SAFETY: the terms that are left; an element of `out`, which is the caller's own.
+        unsafe {
             for l in bulk..p.k {
-                sum = V::mul_add_one(*a.wrapping_offset(i as isize * p.a_row).wrapping_add(l), *p.b.wrapping_add(l), sum);
+                sum = (*p.a.at(0, l)).mul_add::<FMA>(*p.b.at(l, col + j), sum);
             }
-            *out.wrapping_offset(i as isize * p.out_row) = sum;
+            *p.out.at(0, col + j) = sum;
         }
     }
-    ROWS
 }
 
-/// Vectors of a wide panel: enough sums side by side to hide how long one addition takes.
-const WIDE: usize = 8;
+/// The sum of some lanes, by halves. Apart from the loop over the terms, whose registers would else be arranged for this sum's sake.
+#[inline(never)]
+fn total<T: Engine, const LANES: usize>(mut lanes: [T; LANES]) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = lanes[i].plus(lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
 
-/// Without special instructions.
-#[derive(Clone, Copy)]
-struct Plain<T, const N: usize>([T; N]);
-
-/// The plain vectors of a type: how to multiply and add, and how to add.
-macro_rules! plain_vector {
-    ($t:ty, $mul_add:expr, $add:expr) => {
-        impl<const N: usize> Vector for Plain<$t, N> {
-            type T = $t;
-            const LANES: usize = N;
-            #[inline(always)]
-            unsafe fn load(from: *const $t) -> Self {
-                // SAFETY: the caller vouches for `N` elements.
-                unsafe { from.cast::<Self>().read_unaligned() }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $t) {
-                // SAFETY: as for `load`.
-                unsafe { to.cast::<Self>().write_unaligned(self) }
-            }
-            #[inline(always)]
-            unsafe fn splat(value: $t) -> Self {
-                Plain([value; N])
-            }
-            #[inline(always)]
-            unsafe fn mul_add(mut self, a: Self, b: Self) -> Self {
-                for ((c, a), b) in self.0.iter_mut().zip(a.0).zip(b.0) {
-                    *c = $mul_add(a, b, *c);
+/// A float that the library multiplies: the type, and the library's name of it.
+macro_rules! float_engine {
+    ($t:ident, $library:ident) => {
+        impl Engine for $t {
+            #[cfg(target_arch = "x86_64")]
+            unsafe fn by_library(p: &Product<$t>, isa: Isa) -> bool {
+                use private_gemm_x86::{Accum, DType, DstKind, IType, InstrSet, gemm};
+                use std::ptr::null;
+                let instructions = match isa {
+                    Isa::Baseline => return false,
+                    Isa::Avx2 => InstrSet::Avx256,
+                    Isa::Avx512 => InstrSet::Avx512,
+                };
+                let one: $t = 1.0;
+                let (rows, cols) = (p.out.row, p.out.col);
+                // SAFETY: the caller vouches for the matrices and the instructions; no index lists, no diagonal, one thread.
+                unsafe {
+                    #[rustfmt::skip]
+                                                    gemm(
+                                                        DType::$library, IType::U64, instructions, p.m, p.n, p.k,
+                                                        p.out.at(0, 0).cast(), rows, cols, null(), null(), DstKind::Full, Accum::Replace,
+                                                        p.a.at(0, 0).cast_const().cast(), p.a.row, p.a.col, false, null(), 0,
+                                                        p.b.at(0, 0).cast_const().cast(), p.b.row, p.b.col, false,
+                                                        (&raw const one).cast(), 1,
+                                                    );
                 }
-                self
+                true
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            unsafe fn by_library(_: &Product<$t>, _: Isa) -> bool {
+                false
             }
             #[inline(always)]
-            unsafe fn add(mut self, other: Self) -> Self {
-                for (a, b) in self.0.iter_mut().zip(other.0) {
-                    *a = $add(*a, b);
-                }
-                self
+            fn mul_add<const FMA: bool>(self, b: $t, c: $t) -> $t {
+                if FMA { $t::mul_add(self, b, c) } else { self * b + c }
             }
             #[inline(always)]
-            fn add_one(a: $t, b: $t) -> $t {
-                $add(a, b)
-            }
-            #[inline(always)]
-            fn mul_add_one(a: $t, b: $t, c: $t) -> $t {
-                $mul_add(a, b, c)
+            fn plus(self, b: $t) -> $t {
+                self + b
             }
         }
     };
 }
-/// Where the baseline has no fused instruction, `mul_add` would be a library call.
-const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
-plain_vector!(f32, |a: f32, b: f32, c: f32| if FUSED { a.mul_add(b, c) } else { a * b + c }, |a: f32, b: f32| a + b);
-plain_vector!(f64, |a: f64, b: f64, c: f64| if FUSED { a.mul_add(b, c) } else { a * b + c }, |a: f64, b: f64| a + b);
-plain_vector!(i64, |a: i64, b: i64, c: i64| c.wrapping_add(a.wrapping_mul(b)), |a: i64, b: i64| a.wrapping_add(b));
+float_engine!(f32, F32);
+float_engine!(f64, F64);
 
-/// The vectors of an instruction set: element, register, lanes, the instructions' names, and the panel that uses them.
-#[cfg(target_arch = "x86_64")]
-macro_rules! vectors {
-    ($t:ty, $v:ty, $lanes:literal, $load:ident, $store:ident, $splat:ident, $fma:ident, $add:ident, $panel:ident, $rows:literal, $features:literal) => {
-        impl Vector for $v {
-            type T = $t;
-            const LANES: usize = $lanes;
-            #[inline(always)]
-            unsafe fn load(from: *const $t) -> Self {
-                // SAFETY: the caller vouches for the elements, and for the instruction set as in all of these.
-                unsafe { $load(from) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut $t) {
-                // SAFETY: as for `load`.
-                unsafe { $store(to, self) }
-            }
-            #[inline(always)]
-            unsafe fn splat(value: $t) -> Self {
-                // SAFETY: as for `load`.
-                unsafe { $splat(value) }
-            }
-            #[inline(always)]
-            unsafe fn mul_add(self, a: Self, b: Self) -> Self {
-                // SAFETY: as for `load`.
-                unsafe { $fma(a, b, self) }
-            }
-            #[inline(always)]
-            unsafe fn add(self, other: Self) -> Self {
-                // SAFETY: as for `load`.
-                unsafe { $add(self, other) }
-            }
-            #[inline(always)]
-            fn add_one(a: $t, b: $t) -> $t {
-                a + b
-            }
-            #[inline(always)]
-            fn mul_add_one(a: $t, b: $t, c: $t) -> $t {
-                a * b + c
-            }
-        }
-        /// Callable where the machine has these instructions only.
-        mod $panel {
-            use super::*;
-            #[target_feature(enable = $features)]
-            unsafe fn panel(p: &Panel<$t>) {
-                // SAFETY: as for the caller.
-                unsafe { super::panel::<$v, $rows>(p) }
-            }
-            #[target_feature(enable = $features)]
-            unsafe fn row(p: &Panel<$t>) {
-                // SAFETY: as for the caller.
-                unsafe { super::row::<$v>(p) }
-            }
-            #[target_feature(enable = $features)]
-            unsafe fn dots(p: &Panel<$t>) {
-                // SAFETY: as for the caller.
-                unsafe { super::dots::<$v>(p) }
-            }
-            pub const ENGINE: Engine<$t> = Engine { rows: $rows, cols: 2 * $lanes, panel, wide: WIDE * $lanes, row, dots };
-        }
-    };
-}
-#[cfg(target_arch = "x86_64")]
-vectors!(f32, __m512, 16, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps, f32_512, 8, "avx512f");
-#[cfg(target_arch = "x86_64")]
-vectors!(f64, __m512d, 8, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_set1_pd, _mm512_fmadd_pd, _mm512_add_pd, f64_512, 8, "avx512f");
-#[cfg(target_arch = "x86_64")]
-vectors!(f32, __m256, 8, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps, f32_256, 6, "avx2,fma");
-#[cfg(target_arch = "x86_64")]
-vectors!(f64, __m256d, 4, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_set1_pd, _mm256_fmadd_pd, _mm256_add_pd, f64_256, 6, "avx2,fma");
-
-/// The engine of plain vectors, which need no special instructions.
-const fn plain<V: Vector>() -> Engine<V::T> {
-    Engine { rows: 4, cols: 2 * V::LANES, panel: panel::<V, 4>, wide: WIDE * V::LANES, row: row::<V>, dots: dots::<V> }
-}
-
-impl Product for f32 {
-    fn engine() -> Engine<f32> {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") {
-            return f32_512::ENGINE;
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return f32_256::ENGINE;
-        }
-        plain::<Plain<f32, 4>>()
+impl Engine for i64 {
+    unsafe fn by_library(_: &Product<i64>, _: Isa) -> bool {
+        false
     }
-}
-
-impl Product for f64 {
-    fn engine() -> Engine<f64> {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") {
-            return f64_512::ENGINE;
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return f64_256::ENGINE;
-        }
-        plain::<Plain<f64, 2>>()
+    #[inline(always)]
+    fn mul_add<const FMA: bool>(self, b: i64, c: i64) -> i64 {
+        c.wrapping_add(self.wrapping_mul(b))
     }
-}
-
-impl Product for i64 {
-    fn engine() -> Engine<i64> {
-        plain::<Plain<i64, 2>>()
+    #[inline(always)]
+    fn plus(self, b: i64) -> i64 {
+        self.wrapping_add(b)
     }
 }
 
 #[cfg(test)]
-pub mod tests {
-    use super::*;
+mod tests {
+    use super::{super::strided::tests::*, *};
+    use rand::RngExt;
 
-    /// Every engine that this machine can run.
-    pub trait All: Product {
-        fn engines() -> Vec<Engine<Self>>;
-    }
-    impl All for f32 {
-        fn engines() -> Vec<Engine<f32>> {
-            let mut all = vec![f32::engine(), plain::<Plain<f32, 4>>()];
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(f32_256::ENGINE);
+    /// Random values, so that every other order of summation would show.
+    fn check<T: Engine>(round: u64, [m, n, k]: [usize; 3]) {
+        let mut rng = rng(round);
+        let mut noise = |n: usize| (0..n).map(|_| T::from_f64(rng.random_range(-1.0..1.0))).collect::<Vec<T>>();
+        let (mut a, mut b) = (noise(m * k), noise(k * n));
+        let matrix = |data: &mut [T], [rows, cols]: [usize; 2], transposed: bool, reversed: bool| {
+            let [row, col] = if transposed { [1, rows as isize] } else { [cols as isize, 1] };
+            let data = Shared::new(data.as_mut_ptr());
+            let last = Matrix { data, row, col }.from(rows - 1, cols - 1);
+            if reversed { Matrix { row: -row, col: -col, ..last } } else { Matrix { data, row, col } }
+        };
+        for layout in 0..16 {
+            let a = matrix(&mut a, [m, k], layout & 1 > 0, layout & 2 > 0);
+            let b = matrix(&mut b, [k, n], layout & 4 > 0, layout & 8 > 0);
+            for isa in Isa::available() {
+                let [mut ours, mut theirs] = [0; 2].map(|_| vec![T::default(); m * (n + 1)]);
+                let out = |data: &mut [T]| Matrix { data: Shared::new(data.as_mut_ptr()), row: n as isize + 1, col: 1 };
+                // SAFETY: whole matrices; an available instruction set.
+                let by_library = unsafe {
+                    loops::<T>(isa)(&Product { m, n, k, a, b, out: out(&mut ours) }.forward());
+                    T::by_library(&Product { m, n, k, a, b, out: out(&mut theirs) }.forward(), isa)
+                };
+                assert_eq!(by_library, isa > Isa::Baseline);
+                if by_library {
+                    assert!(ours == theirs, "{m} {n} {k}, layout {layout}, {isa:?}");
+                }
             }
-            all
         }
     }
-    impl All for f64 {
-        fn engines() -> Vec<Engine<f64>> {
-            let mut all = vec![f64::engine(), plain::<Plain<f64, 2>>()];
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(f64_256::ENGINE);
-            }
-            all
-        }
-    }
-    impl All for i64 {
-        fn engines() -> Vec<Engine<i64>> {
-            vec![i64::engine()]
+
+    #[test]
+    fn the_library_and_our_loops_give_the_same_bits() {
+        for (round, dims) in
+            [[1, 1, 1], [4, 16, 1], [5, 17, 9], [1, 70, 600], [40, 1, 513], [33, 100, 1030], [130, 30, 64]].into_iter().enumerate()
+        {
+            check::<f32>(round as u64, dims);
+            check::<f64>(round as u64, dims);
         }
     }
 }
