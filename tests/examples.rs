@@ -6,6 +6,8 @@ mod custom_op;
 mod custom_layer;
 #[path = "../examples/07_differentiable_optimizer.rs"]
 mod differentiable_optimizer;
+#[path = "../examples/03_digits.rs"]
+mod digits;
 #[path = "../examples/02_fit_a_line.rs"]
 mod fit_a_line;
 #[path = "../examples/01_gradient.rs"]
@@ -41,4 +43,39 @@ fn newtons_method_finds_the_lowest_point() {
 #[test]
 fn a_learning_rate_is_learned() {
     differentiable_optimizer::main();
+}
+
+fn settings(args: &[&str]) -> Result<digits::Settings, String> {
+    match digits::settings(lexopt::Parser::from_args(args)) {
+        Ok(settings) => Ok(settings.expect("not asked for help")),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+#[test]
+fn digits_are_recognised_and_the_model_is_saved() {
+    let file = std::env::temp_dir().join(format!("wengert-digits-{}.safetensors", std::process::id()));
+    let path = file.to_str().expect("a path of plain characters");
+    let outcome = digits::run(&settings(&["--epochs", "6", "--hidden", "48,24", "--seed", "3", "--save", path]).unwrap()).unwrap();
+    assert!(outcome.accuracy > 0.93, "{}", outcome.line);
+    let words: Vec<&str> = outcome.line.split(' ').collect();
+    assert_eq!([words[0], words[1], words[3], words[5], words[6]], ["test", "accuracy", "%,", "s,", "gradient/function"], "{}", outcome.line);
+    assert!(std::fs::metadata(&file).unwrap().len() > 4 * 64 * 48);
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn digits_refuse_bad_settings_in_one_line() {
+    for (args, said) in [
+        (["--epochs", "0"], "--epochs"),
+        (["--batch", "-3"], "-3"),
+        (["--hidden", "64,x"], "--hidden"),
+        (["--hidden", "0"], "--hidden"),
+        (["--lr", "nan"], "--lr"),
+        (["--dtype", "f16"], "--dtype"),
+        (["--rate", "1"], "--rate"),
+    ] {
+        let why = settings(&args).err().unwrap_or_else(|| panic!("{args:?} was accepted"));
+        assert!(why.contains(said) && !why.contains('\n'), "{args:?}: {why}");
+    }
 }
