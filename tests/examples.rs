@@ -7,6 +7,7 @@ mod custom_layer;
 #[path = "../examples/07_differentiable_optimizer.rs"]
 mod differentiable_optimizer;
 #[path = "../examples/03_digits.rs"]
+#[allow(dead_code, reason = "its main reads the command line; the tests call what main calls")]
 mod digits;
 #[path = "../examples/02_fit_a_line.rs"]
 mod fit_a_line;
