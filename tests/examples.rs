@@ -60,7 +60,12 @@ fn digits_are_recognised_and_the_model_is_saved() {
     let outcome = digits::run(&settings(&["--epochs", "6", "--hidden", "48,24", "--seed", "3", "--save", path]).unwrap()).unwrap();
     assert!(outcome.accuracy > 0.93, "{}", outcome.line);
     let words: Vec<&str> = outcome.line.split(' ').collect();
-    assert_eq!([words[0], words[1], words[3], words[5], words[6]], ["test", "accuracy", "%,", "s,", "gradient/function"], "{}", outcome.line);
+    assert_eq!(
+        [words[0], words[1], words[3], words[5], words[6]],
+        ["test", "accuracy", "%,", "s,", "gradient/function"],
+        "{}",
+        outcome.line
+    );
     assert!(std::fs::metadata(&file).unwrap().len() > 4 * 64 * 48);
     std::fs::remove_file(file).unwrap();
 }

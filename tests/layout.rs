@@ -17,6 +17,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("crates/core/src/record/array.rs", "typed views of a buffer"),
     ("crates/core/src/dtype.rs", "says which types are plain bytes"),
     ("crates/core/tests/buffers_without_heap.rs", "a counting allocator"),
+    ("crates/core/tests/products_without_heap.rs", "a counting allocator"),
     ("crates/derive/tests/no_allocation.rs", "a counting allocator"),
     ("tests/steady_state.rs", "a counting allocator"),
 ];
@@ -39,8 +40,7 @@ const MACROS: &[(&str, &str)] = &[
     ("crates/core/src/ops/logic.rs", "connectives"),
     ("crates/core/src/execute/kernels/fold.rs", "combinations"),
     ("crates/core/src/execute/kernels/fold.rs", "bits"),
-    ("crates/core/src/execute/kernels/gemm.rs", "plain_vector"),
-    ("crates/core/src/execute/kernels/gemm.rs", "vectors"),
+    ("crates/core/src/execute/kernels/gemm.rs", "float_engine"),
     ("crates/core/src/execute/kernels/isa.rs", "for_each_isa"),
     ("crates/core/src/execute/kernels/maths/mod.rs", "shared"),
     ("crates/core/src/execute/kernels/pointwise.rs", "casts"),

@@ -75,6 +75,9 @@ impl Loaded {
             if self.trap && faults.is_empty() {
                 faults.extend(self.nan(at, &frame));
             }
+            if !faults.is_empty() {
+                break; // before a later kernel writes over an input that was donated
+            }
         }
         Finished { arena, faults }
     }
