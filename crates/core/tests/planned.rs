@@ -162,6 +162,15 @@ fn updates_write_over_what_nobody_holds() {
 }
 
 #[test]
+fn a_value_that_moves_to_another_model_is_not_written_over() {
+    let (mut slow, mut fast) = (Array::from([0.0, 0.0]), Array::from([1.0, 2.0]));
+    let tape = Tape::new();
+    let (_, f) = (tape.leaf(&slow), tape.leaf(&fast));
+    let before = tape.eval_and_update(&f, (&mut slow, &mut fast), (f, f * 3.0));
+    assert_eq!((before, slow, fast), (Array::from([1.0, 2.0]), Array::from([1.0, 2.0]), Array::from([3.0, 6.0])));
+}
+
+#[test]
 #[should_panic(expected = "has overwritten")]
 fn reading_what_an_update_took_names_both_lines() {
     let mut w = Array::from([1.0, 2.0]);

@@ -97,13 +97,14 @@ impl Tape {
         let ids: SmallVec<[u32; 32]> = sources.iter().map(|x| x.id.as_node().expect("filled") as u32).collect();
         let mut outputs = ids.clone();
         read.visit(|_, _, x: &Tensor<'t>| outputs.extend(x.id.as_node().map(|id| id as u32)));
+        outputs.sort_unstable();
+        outputs.dedup();
+        let donate = donations(&targets, &ids, &outputs);
         {
             let r = self.record();
             outputs.retain(|id| !crate::plan::live::is_input(&r, *id as usize));
         }
-        outputs.sort_unstable();
-        outputs.dedup();
-        let donate = donations(&targets, &ids, &outputs);
+        let donate = donate.into_iter().filter_map(|(id, leaf)| Some((outputs.binary_search(&id).ok()? as u32, leaf))).collect();
         let mut values: SmallVec<[Array; 32]> = SmallVec::new();
         let mut given: SmallVec<[bool; 32]> = SmallVec::from_elem(false, outputs.len());
         if !outputs.is_empty() {
@@ -179,14 +180,15 @@ fn check(targets: &[Target], sources: &[Tensor<'_>]) {
     }
 }
 
-/// Which result may take which leaf's memory; a result that is wanted twice takes the first.
-fn donations(targets: &[Target], ids: &[u32], outputs: &[u32]) -> Donations {
+/// Which node's value may take which leaf's memory, among all that is `wanted`. A node that is wanted twice takes the first; a leaf
+/// that is wanted itself, as one model's next value or to be read, gives nothing.
+fn donations(targets: &[Target], ids: &[u32], wanted: &[u32]) -> Donations {
     let mut donate = Donations::new();
-    for (t, id) in targets.iter().zip(ids) {
-        if let (Some(leaf), Ok(i)) = (t.leaf, outputs.binary_search(id))
-            && donate.iter().all(|d| d.0 != i as u32)
+    for (t, &id) in targets.iter().zip(ids) {
+        if let Some(leaf) = t.leaf.filter(|leaf| wanted.binary_search(leaf).is_err())
+            && donate.iter().all(|d| d.0 != id)
         {
-            donate.push((i as u32, leaf));
+            donate.push((id, leaf));
         }
     }
     donate
