@@ -21,6 +21,11 @@ pub enum KernelClass {
     View(View),
     /// `[batch.., m, k] @ [batch.., k, n] -> [batch.., m, n]`, equal batch axes. No attributes.
     Contract,
+    /// One of the three tensors of `Σ image · weight · output` from the other two; see [`Convolution`]. Attributes: a
+    /// [`Window`](crate::Window), the number of groups, then the image's height and width.
+    Convolve(Convolution),
+    /// Windows of an image and what is taken from each. Attributes: a [`Window`](crate::Window), then the image's height and width.
+    Pool(Pool),
     /// Elements picked or added by an index tensor of dtype `I64`. Attributes: `[axis]`.
     Index(Index),
     /// Running totals. Attributes: `[axis, reversed]`.
@@ -61,6 +66,36 @@ pub enum View {
     Expand,
     /// Attributes: `start, step` for every axis, a step may be negative, never 0; then the lengths, which are the node's shape.
     Slice,
+}
+
+/// Which tensor [`KernelClass::Convolve`] computes. A convolution is linear in its image and in its weight; with a cotangent of its
+/// output as the third, each of `image [n, c, h, w]`, `weight [o, c / groups, kh, kw]` and `output [n, o, oh, ow]` is the derivative
+/// of one sum of products by another, so that the three together are closed under differentiation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Convolution {
+    /// Operands `image, weight`: the convolution itself.
+    Output,
+    /// Operands `output, weight`: the transposed convolution.
+    Image,
+    /// Operands `image, output`.
+    Weight,
+}
+
+/// What [`KernelClass::Pool`] does with the windows of `image [n, c, h, w]`; the other tensors are `output [n, c, oh, ow]`.
+///
+/// Padding never takes part in a maximum, and a window's maximum is its first largest element in row-major order, or its first NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pool {
+    /// Operand `image`: the largest element of each window.
+    Max,
+    /// Operands `image, values` of its shape: for each window, the value where the image has the window's maximum.
+    MaxPick,
+    /// Operands `image, output`: each output added where the image has its window's maximum; elsewhere 0.
+    MaxSpread,
+    /// Operand `image`: the mean of each window, padding counted as zeros.
+    Mean,
+    /// Operand `output`: each divided among all of its window.
+    MeanSpread,
 }
 
 /// What [`KernelClass::Index`] does along its axis.

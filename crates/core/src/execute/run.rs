@@ -2,7 +2,7 @@
 
 use super::{
     frame::{Fault, Frame, RawBuffer},
-    kernels::{contract, fused, generate, index, opaque, place, scan},
+    kernels::{contract, convolve, fused, generate, index, opaque, place, pool, scan},
 };
 use crate::{
     Array, DType,
@@ -86,6 +86,8 @@ impl Loaded {
         match kernel {
             Kernel::Fused(_) => fused::run(self.loops[at].as_ref().expect("prepared when loaded"), frame),
             Kernel::Contract(k) => contract::run(k, frame),
+            Kernel::Convolve(k) => convolve::run(k, frame),
+            Kernel::Pool(k) => pool::run(k, frame),
             Kernel::Index(k) => return index::run(k, frame),
             Kernel::Scan(k) => scan::run(k, frame),
             Kernel::Place(k) => place::run(k, frame),

@@ -8,6 +8,7 @@ mod function;
 pub(crate) mod pair;
 pub(crate) mod reduce;
 mod reference;
+pub(crate) mod sliding;
 
 pub use def::{Batch, BatchCx, Cx, Meta, Mismatch, OpDef, OutShape, Rule, RuleFn, Sample, Tangents, Typed, linear_jvp};
 pub use function::Function;
@@ -28,5 +29,5 @@ macro_rules! ops {
 ops! {
     files: add, sub, mul, div, pow, select, cast, fill, expand, reshape, permute, sum, prod, matmul,
         slice, place, gather, scatter_add, index_select, index_add, cumsum, iota, stop_gradient, shift;
-    tables: elementwise, extremum, amax, argmax, compare, logic, random;
+    tables: elementwise, extremum, amax, argmax, compare, logic, random, conv2d, pool2d;
 }

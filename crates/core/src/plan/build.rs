@@ -53,6 +53,8 @@ impl Build<'_> {
             KernelClass::Reduce(fold) => Op::Reduce(fold, attrs),
             KernelClass::View(view) => Op::View(view, attrs),
             KernelClass::Contract => Op::Contract,
+            KernelClass::Convolve(kind) => Op::Convolve(kind, attrs),
+            KernelClass::Pool(kind) => Op::Pool(kind, attrs),
             KernelClass::Index(kind) => Op::Index(kind, attrs[0] as usize),
             KernelClass::Scan(kind) => Op::Scan(kind, attrs[0] as usize, attrs[1] != 0),
             KernelClass::Place => Op::Place(attrs),

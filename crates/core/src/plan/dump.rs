@@ -30,6 +30,16 @@ impl fmt::Display for Kernel {
         match self {
             Kernel::Fused(k) => k.fmt(f),
             Kernel::Contract(k) => writeln!(f, "contract {} @ {} -> b{}", k.a, k.b, k.out),
+            Kernel::Convolve(k) => {
+                writeln!(f, "convolve for the {:?} of {} and {}, {} groups of {} -> b{}", k.kind, k.a, k.b, k.groups, k.window, k.out)
+            }
+            Kernel::Pool(k) => {
+                write!(f, "pool {:?} of {}", k.kind, k.x)?;
+                if let Some(with) = &k.with {
+                    write!(f, " with {with}")?;
+                }
+                writeln!(f, ", {} -> b{}", k.window, k.out)
+            }
             Kernel::Index(k) => {
                 write!(f, "{:?} axis {} of {} at {}", k.kind, k.axis, k.x, k.index)?;
                 if let Some(src) = &k.src {

@@ -6,7 +6,7 @@ use super::{
     kernel::*,
     layout::Laid,
 };
-use crate::{DType, Shape};
+use crate::{DType, Shape, Window};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -196,6 +196,23 @@ impl Emit<'_> {
         let operand = |i: usize| self.place(node.args[i].node().expect("a tensor operand"));
         match &node.op {
             Op::Contract => Kernel::Contract(Contract { a: operand(0), b: operand(1), out }),
+            Op::Convolve(kind, attrs) => Kernel::Convolve(ConvolveKernel {
+                kind: *kind,
+                a: operand(0),
+                b: operand(1),
+                out,
+                dims: Dims::from_slice(&node.shape),
+                window: window(attrs),
+                groups: attrs[Window::ATTRS] as usize,
+            }),
+            Op::Pool(kind, attrs) => Kernel::Pool(PoolKernel {
+                kind: *kind,
+                x: operand(0),
+                with: (node.args.len() > 1).then(|| operand(1)),
+                out,
+                dims: Dims::from_slice(&node.shape),
+                window: window(attrs),
+            }),
             Op::Index(kind, axis) => Kernel::Index(IndexKernel {
                 kind: *kind,
                 axis: *axis,
@@ -244,6 +261,10 @@ impl Emit<'_> {
         let covered = pieces.iter().map(|(from, _)| from.dims.iter().product::<usize>()).sum::<usize>() == node.shape.size();
         PlaceKernel { dtype: node.dtype, fill: scalar(node.args[0]).0, covered, pieces, out, size: node.shape.size() }
     }
+}
+
+fn window(attrs: &[i64]) -> Window {
+    Window::of(attrs).expect("the shape rule has accepted the window")
 }
 
 fn scalar(a: Arg) -> (ScalarSource, DType) {

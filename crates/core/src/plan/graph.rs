@@ -1,7 +1,7 @@
 //! What does the planner work on? The live nodes as single instructions and kernel classes, with no access to values.
 
 use super::kernel::ScalarSource;
-use crate::{Array, DType, Fold, Generator, Index, Instr, Scan, Shape, View};
+use crate::{Array, Convolution, DType, Fold, Generator, Index, Instr, Pool, Scan, Shape, View};
 use smallvec::SmallVec;
 
 /// Attributes as kept by the planner.
@@ -94,6 +94,10 @@ pub enum Op {
     Reduce(Fold, AttrList),
     /// Matrix products.
     Contract,
+    /// Convolutions and their transposes.
+    Convolve(Convolution, AttrList),
+    /// Windows of images.
+    Pool(Pool, AttrList),
     /// Elements by index, along an axis.
     Index(Index, usize),
     /// Running totals: axis, reversed.

@@ -1,6 +1,6 @@
 //! What does the planner hand to the executor? Kernels over numbered buffers.
 
-use crate::{Array, DType, Fold, Generator, Index, Instr, Scan, Shape};
+use crate::{Array, Convolution, DType, Fold, Generator, Index, Instr, Pool, Scan, Shape, Window};
 use smallvec::SmallVec;
 
 /// Number of a buffer in a plan: an input, an output or a place in the arena.
@@ -23,6 +23,10 @@ pub enum Kernel {
     Fused(Fused),
     /// Matrix products.
     Contract(Contract),
+    /// Convolutions and their transposes.
+    Convolve(ConvolveKernel),
+    /// Windows of images.
+    Pool(PoolKernel),
     /// Elements by index.
     Index(IndexKernel),
     /// Running totals.
@@ -155,6 +159,40 @@ pub struct Contract {
     pub b: Place,
     /// Dense `[batch.., m, n]`.
     pub out: BufferId,
+}
+
+/// See [`Convolution`]; `out` is dense.
+pub struct ConvolveKernel {
+    /// Which of the three tensors is computed.
+    pub kind: Convolution,
+    /// First operand.
+    pub a: Place,
+    /// Second operand.
+    pub b: Place,
+    /// Dense result.
+    pub out: BufferId,
+    /// Its shape.
+    pub dims: Dims,
+    /// How the weight slides over the image.
+    pub window: Window,
+    /// Channels are convolved within so many groups.
+    pub groups: usize,
+}
+
+/// See [`Pool`]; `out` is dense.
+pub struct PoolKernel {
+    /// What is done.
+    pub kind: Pool,
+    /// First operand.
+    pub x: Place,
+    /// Second operand, for the kinds that have one.
+    pub with: Option<Place>,
+    /// Dense result.
+    pub out: BufferId,
+    /// Its shape.
+    pub dims: Dims,
+    /// How the window slides over the image.
+    pub window: Window,
 }
 
 /// See [`Index`]; `out` is dense.

@@ -57,6 +57,8 @@ pub(crate) fn touches(kernel: &Kernel) -> (Vec<&Place>, Vec<BufferId>) {
             (k.loads.iter().map(|l| &l.from).collect(), written.collect())
         }
         Kernel::Contract(k) => (vec![&k.a, &k.b], vec![k.out]),
+        Kernel::Convolve(k) => (vec![&k.a, &k.b], vec![k.out]),
+        Kernel::Pool(k) => ([&k.x].into_iter().chain(&k.with).collect(), vec![k.out]),
         Kernel::Index(k) => ([&k.x, &k.index].into_iter().chain(&k.src).collect(), vec![k.out]),
         Kernel::Scan(k) => (vec![&k.x], vec![k.out]),
         Kernel::Place(k) => (k.pieces.iter().map(|p| &p.0).collect(), vec![k.out]),

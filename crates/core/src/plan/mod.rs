@@ -123,6 +123,8 @@ impl Plan {
                 let (rank, a, b) = (k.a.dims.len(), &k.a.dims, &k.b.dims);
                 vec![(k.out, k.a.dtype, size(&a[..rank - 1]) * b[rank - 1])]
             }
+            Kernel::Convolve(k) => vec![(k.out, k.a.dtype, size(&k.dims))],
+            Kernel::Pool(k) => vec![(k.out, k.x.dtype, size(&k.dims))],
             Kernel::Index(k) => vec![(k.out, k.x.dtype, k.shape.size())],
             Kernel::Scan(k) => vec![(k.out, k.x.dtype, size(&k.x.dims))],
             Kernel::Place(k) => vec![(k.out, k.dtype, k.size)],

@@ -12,11 +12,14 @@ pub mod fused;
 mod tests;
 // Loops of their own.
 pub mod contract;
+pub mod convolve;
 pub mod gemm;
 pub mod generate;
 pub mod index;
 pub mod opaque;
+mod patches;
 pub mod place;
+pub mod pool;
 pub mod scan;
 pub mod scan_nan;
 pub mod strided;
