@@ -89,7 +89,8 @@ fn root() -> &'static Path {
 /// All source files, by path.
 fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> = ["crates", "src", "tests", "examples", "benches", "xtask"].iter().map(|f| root().join(f)).collect();
+    let mut folders: Vec<PathBuf> =
+        ["crates", "src", "tests", "examples", "benches", "fuzz", "xtask"].iter().map(|f| root().join(f)).collect();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for path in entries.map(|e| e.expect("an entry of a folder").path()) {

@@ -162,6 +162,15 @@ fn updates_write_over_what_nobody_holds() {
 }
 
 #[test]
+fn what_is_read_beside_an_update_is_of_the_old_values() {
+    let mut w = Array::from([[1.0, 2.0], [3.0, 4.0]]);
+    let tape = Tape::new();
+    let x = tape.leaf(&w);
+    let sums = tape.eval_and_update(&x.sum_over(&[1]), &mut w, x * 0.5); // one loop reads the memory, folds it and writes it
+    assert_eq!((sums, w), (Array::from([3.0, 7.0]), Array::from([[0.5, 1.0], [1.5, 2.0]])));
+}
+
+#[test]
 fn a_value_that_moves_to_another_model_is_not_written_over() {
     let (mut slow, mut fast) = (Array::from([0.0, 0.0]), Array::from([1.0, 2.0]));
     let tape = Tape::new();

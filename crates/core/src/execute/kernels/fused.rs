@@ -189,9 +189,10 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
     }
 }
 
-/// Whether what is loaded is stored or folded as it is while another store overwrites it.
+/// Whether what is loaded is stored or folded as it is while another store may overwrite it. Places are compared and not buffers:
+/// a result that takes over the memory of an input has a number of its own.
 fn is_overwritten(kernel: &Fused, load: &Load) -> bool {
-    kernel.stores.iter().any(|s| s.in_place && s.to.buffer == load.from.buffer)
+    kernel.stores.iter().any(|s| s.in_place && s.to.offset == load.from.offset && s.to.strides == load.from.strides)
         && (kernel.stores.iter().any(|s| s.reg == load.reg) || kernel.folds.iter().any(|f| f.reg == load.reg))
 }
 
