@@ -45,11 +45,9 @@ impl<'t> Tensor<'t> {
     fn parameters(self) -> Vec<Tensor<'t>> {
         let r = self.tape.record();
         let last = self.id.as_node().map_or(0, |id| id + 1);
-        let nodes = r.nodes[..last].iter().enumerate();
-        let is_param = |node: &crate::record::node::Node| {
-            node.op.0.is_leaf() && node.dtype.is_float() && r.leaves[node.attrs as usize].kind == LeafKind::Param
-        };
-        nodes.filter(|(_, node)| is_param(node)).map(|(id, _)| Tensor { tape: self.tape, id: Operand::node(id) }).collect()
+        let params = r.leaves.iter().filter(|l| l.kind == LeafKind::Param && (l.node as usize) < last);
+        let ids = params.map(|l| l.node as usize).filter(|&id| r.nodes[id].dtype.is_float());
+        ids.map(|id| Tensor { tape: self.tape, id: Operand::node(id) }).collect()
     }
 }
 

@@ -4,6 +4,7 @@ mod backward;
 mod batch;
 mod higher;
 mod jvp;
+mod replay;
 mod scratch;
 mod transform;
 mod unreached;

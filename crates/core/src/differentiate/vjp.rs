@@ -1,16 +1,16 @@
 //! How are cotangents pulled back? One walk over the active nodes, recording each op's rule on the same tape.
 
-use super::{Scratch, Unreached, unreached};
+use super::{Scratch, Unreached, replay::Question, unreached};
 use crate::{
     Tensor,
     ops::{Cx, OpDef, Rule, Tangents},
-    record::{Record, Walk, node::Operand},
+    record::{Record, node::Operand},
 };
 use smallvec::{SmallVec, smallvec};
 use std::{panic::Location, time::Instant};
 
 /// The cotangent of each target, in order; `None` where nothing arrived.
-pub(crate) type Pulled<'t> = SmallVec<[Option<Tensor<'t>>; 4]>;
+pub(crate) type Pulled<'t> = SmallVec<[Option<Tensor<'t>>; 8]>;
 
 /// A rule as called for one node.
 pub(crate) enum Called<'t> {
@@ -32,10 +32,12 @@ pub(crate) fn pull<'t>(results: &[(Tensor<'t>, Tensor<'t>)], targets: &[Tensor<'
         return smallvec![None; targets.len()];
     }
     let start = Instant::now();
-    let (mut scratch, begin) = {
-        let mut r = tape.record.borrow_mut();
-        (r.scratch.pop().unwrap_or_default(), r.nodes.len())
-    };
+    let question = Question::new(results, targets);
+    if let Some(pulled) = question.answered(tape, start) {
+        return pulled;
+    }
+    let mut notes = question.notes(tape);
+    let mut scratch = tape.record.borrow_mut().scratch.pop().unwrap_or_default();
     scratch.begin(first, last);
     mark(&mut scratch, &tape.record(), &starts, first, last);
     for (y, seed) in results {
@@ -56,13 +58,15 @@ pub(crate) fn pull<'t>(results: &[(Tensor<'t>, Tensor<'t>)], targets: &[Tensor<'
             let gx = fitted(&cx, cx.x(i), gx, || format!("its vjp gave a cotangent for input {i}"));
             accumulate(&mut scratch, x, gx);
         }
+        notes.visited(&tape.record(), id, cx.op);
     }
-    drop(locations);
+    let at = tape.record().locations[last];
+    locations.set(at);
     let pulled = targets.iter().map(|t| finish(&scratch, *t)).collect();
+    drop(locations);
     let mut r = tape.record.borrow_mut();
-    let end = r.nodes.len();
-    r.walks.push(Walk { nodes: begin..end, result: last, time: start.elapsed() });
     r.scratch.push(scratch);
+    notes.end(&mut r, &pulled, last, start);
     pulled
 }
 

@@ -39,7 +39,10 @@ macro_rules! elementwise {
                 #[allow(clippy::should_implement_trait)] // `neg` is the operator's method too
                 #[track_caller]
                 pub fn $name(self) -> Tensor<'t> {
-                    self.tape.op(&$name::OP, &[$takes::convert(self)], &[])
+                    match self.tape.expected(&$name::OP, &[self.id], std::panic::Location::caller()) {
+                        Some(y) => y, // recorded so before, hence of a dtype that needs no conversion
+                        None => self.tape.op(&$name::OP, &[$takes::convert(self)], &[]),
+                    }
                 }
             }
         )*

@@ -112,10 +112,15 @@ impl<'t> Tensor<'t> {
         self.full_like(1)
     }
 
-    /// The number of a scalar operand; `None` for a recorded tensor.
+    /// The number of a scalar operand; `None` for a recorded tensor. A derivative walk whose rules ask for it is taken again when the
+    /// number is another.
     pub(crate) fn scalar_value(self) -> Option<f64> {
-        let slot = self.id.as_slot()?;
-        let slot = self.tape.record().slots[slot];
+        let number = self.id.as_slot()?;
+        let mut r = self.tape.record.borrow_mut();
+        if r.looks.walks > 0 {
+            r.looks.slots.push(number as u32);
+        }
+        let slot = r.slots[number];
         Some(slot.dtype.number(slot.bits))
     }
 

@@ -73,7 +73,7 @@ impl Build<'_> {
             Some(id) => Arg::Node(self.number[&(id as u32)]),
             None => {
                 let slot = x.as_slot().expect("an operand is a node or a slot");
-                let dtype = self.r.slots[slot].dtype;
+                let dtype = x.slot_dtype();
                 // Every slot takes a number, also where its literal is used, so that keys number them alike.
                 let next = self.slots;
                 let number = *self.slot_of.entry(slot).or_insert(next);

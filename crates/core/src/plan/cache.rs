@@ -1,7 +1,7 @@
 //! Has this structure been planned before? Looked up by hash, compared in full, so that a collision can never return a wrong plan.
 //!
-//! First the whole tape as recorded is compared with the tapes of earlier steps, node by node; failing that, the live nodes alone,
-//! renumbered. Values of leaves and variable scalars are in neither key.
+//! First by the trace that the tape is on (`record/trace.rs`), where nodes have been compared already as they were recorded, and by the
+//! reads that went before; failing that, by the live nodes alone, renumbered. Values of leaves and variable scalars are in neither key.
 
 use super::{
     Options,
@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     loaded: RefCell<Option<Rc<Loaded>>>,
     /// Live nodes that a later read had to compute again.
     learned: RefCell<Vec<u32>>,
+    /// How often something was learned: plans of one version keep the same values.
+    version: Cell<u32>,
     used: Cell<u64>,
 }
 
@@ -42,14 +44,21 @@ struct Key {
     options: Options,
 }
 
-/// A whole tape as recorded, and what it resolved to.
-struct Verbatim {
-    nodes: Vec<Node>,
-    spill: Vec<Operand>,
-    outputs: Vec<u32>,
-    options: Options,
+/// A read of a tape, and what it resolved to.
+struct Known {
+    question: Question,
     found: Rc<Found>,
     used: Cell<u64>,
+}
+
+/// What determines a read: the tape's nodes, which of them have values, the results, the options.
+#[derive(Clone, Default, PartialEq)]
+struct Question {
+    /// Number of a trace, and how much of it.
+    identity: (u64, usize),
+    history: u64,
+    outputs: Vec<u32>,
+    options: Options,
 }
 
 /// A plan bound to the nodes of a tape.
@@ -61,17 +70,32 @@ pub(crate) struct Found {
     pub inputs: Vec<u32>,
     /// The tape's slot for each slot of the plan.
     pub slots: Vec<u32>,
+    /// What the history is called after this read: by version of the plan.
+    after: Cell<(u32, u64)>,
+}
+
+/// What stands for the reads that a tape has seen, since they determine which of its nodes have values. 0 is none at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct History(Option<u64>);
+
+impl History {
+    /// Before the first read.
+    pub const NONE: History = History(Some(0));
+    /// Values have come or gone otherwise.
+    pub const UNKNOWN: History = History(None);
 }
 
 /// All plans of a thread's tape storage.
 #[derive(Default)]
 pub(crate) struct Cache {
-    verbatim: FxHashMap<u64, Vec<Rc<Verbatim>>>,
+    known: FxHashMap<u64, Vec<Known>>,
     structural: FxHashMap<u64, Vec<Rc<Entry>>>,
     clock: u64,
     plans: usize,
     nodes: usize,
+    histories: u64,
     marks: Marks,
+    question: Question,
     scratch: Scratch,
 }
 
@@ -90,7 +114,7 @@ struct Scratch {
 /// How a look-up ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
-    /// The whole tape was seen before.
+    /// The same read of the same tape was seen before.
     Verbatim,
     /// The live nodes were seen before.
     Structural,
@@ -100,42 +124,40 @@ pub(crate) enum Outcome {
 
 impl Cache {
     /// The entry for reading `outputs` from this tape.
-    pub fn find(&mut self, r: &Record, outputs: &[u32], options: &Options) -> (Rc<Found>, Outcome) {
+    pub fn find(&mut self, r: &Record, history: History, outputs: &[u32], options: &Options) -> (Rc<Found>, Outcome) {
         self.clock += 1;
-        let fresh = r.values.is_empty();
-        let hash =
-            outputs.iter().fold(r.hash ^ options.hash(), |h, &o| (h.rotate_left(7) ^ u64::from(o)).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        if fresh && let Some(found) = self.find_verbatim(hash, r, outputs, options) {
-            return (found, Outcome::Verbatim);
+        let Some(history) = history.0 else {
+            let (found, outcome) = self.find_structural(r, outputs, options);
+            return (Rc::new(found), outcome);
+        };
+        let (identity, q) = (r.identity(), &mut self.question);
+        (q.identity, q.history) = (identity, history);
+        q.outputs.clear();
+        q.outputs.extend_from_slice(outputs);
+        q.options.clone_from(options);
+        let hash = q.hash();
+        if let Some(k) = self.known.get(&hash).and_then(|all| all.iter().find(|k| k.question == *q)) {
+            k.used.set(self.clock);
+            k.found.entry.used.set(self.clock);
+            return (k.found.clone(), Outcome::Verbatim);
         }
         let (found, outcome) = self.find_structural(r, outputs, options);
         let found = Rc::new(found);
-        if fresh {
-            self.remember(hash, r, outputs, options, &found);
-        }
+        self.nodes += found.order.len();
+        let known = Known { question: self.question.clone(), found: found.clone(), used: Cell::new(self.clock) };
+        self.known.entry(hash).or_default().push(known);
+        self.evict();
         (found, outcome)
     }
 
-    fn find_verbatim(&self, hash: u64, r: &Record, outputs: &[u32], options: &Options) -> Option<Rc<Found>> {
-        let same = |v: &&Rc<Verbatim>| v.outputs == outputs && v.options == *options && v.nodes == r.nodes && v.spill == r.spill;
-        let v = self.verbatim.get(&hash)?.iter().find(same)?;
-        v.used.set(self.clock);
-        v.found.entry.used.set(self.clock);
-        Some(v.found.clone())
-    }
-
-    fn remember(&mut self, hash: u64, r: &Record, outputs: &[u32], options: &Options, found: &Rc<Found>) {
-        self.nodes += r.nodes.len();
-        let v = Verbatim {
-            nodes: r.nodes.clone(),
-            spill: r.spill.clone(),
-            outputs: outputs.to_vec(),
-            options: options.clone(),
-            found: found.clone(),
-            used: Cell::new(self.clock),
-        };
-        self.verbatim.entry(hash).or_default().push(Rc::new(v));
-        self.evict();
+    /// What the history is called when `found` has been run with its present plan.
+    pub fn after(&mut self, found: &Found) -> History {
+        let version = found.entry.version.get() + 1;
+        if found.after.get().0 != version {
+            self.histories += 1;
+            found.after.set((version, self.histories));
+        }
+        History(Some(found.after.get().1))
     }
 
     fn find_structural(&mut self, r: &Record, outputs: &[u32], options: &Options) -> (Found, Outcome) {
@@ -143,8 +165,13 @@ impl Cache {
         live(r, outputs, &mut self.marks, &mut s.order);
         s.write_key(r, outputs, options);
         let hash = s.key.nodes.iter().fold(options.hash(), |h, n| n.mix(h));
-        let bind =
-            |entry: Rc<Entry>, s: &Scratch| Found { entry, order: s.order.clone(), inputs: s.inputs.clone(), slots: s.slots.clone() };
+        let bind = |entry: Rc<Entry>, s: &Scratch| Found {
+            entry,
+            order: s.order.clone(),
+            inputs: s.inputs.clone(),
+            slots: s.slots.clone(),
+            after: Cell::new((0, 0)),
+        };
         let bucket = self.structural.entry(hash).or_default();
         if let Some(entry) = bucket.iter().find(|e| e.key == s.key) {
             entry.used.set(self.clock);
@@ -153,7 +180,8 @@ impl Cache {
         self.plans += 1;
         self.nodes += s.key.nodes.len();
         let key = std::mem::take(&mut s.key);
-        let entry = Rc::new(Entry { key, loaded: RefCell::new(None), learned: RefCell::default(), used: Cell::new(self.clock) });
+        let used = Cell::new(self.clock);
+        let entry = Rc::new(Entry { key, loaded: RefCell::new(None), learned: RefCell::default(), version: Cell::new(0), used });
         bucket.push(entry.clone());
         let found = bind(entry, s);
         self.evict();
@@ -163,17 +191,17 @@ impl Cache {
     fn evict(&mut self) {
         while self.nodes > MOST_NODES || self.plans > MOST_PLANS {
             let oldest = |used: &mut dyn Iterator<Item = u64>| used.min().unwrap_or(u64::MAX);
-            let v = oldest(&mut self.verbatim.values().flatten().map(|v| v.used.get()));
+            let v = oldest(&mut self.known.values().flatten().map(|v| v.used.get()));
             let e = oldest(&mut self.structural.values().flatten().map(|e| e.used.get()));
             if v.min(e) == self.clock || v.min(e) == u64::MAX {
                 return; // what is in use stays, however large
             }
             let (nodes, plans) = (&mut self.nodes, &mut self.plans);
             if v <= e {
-                self.verbatim.retain(|_, bucket| {
+                self.known.retain(|_, bucket| {
                     bucket.retain(|x| {
                         x.used.get() != v || {
-                            *nodes -= x.nodes.len();
+                            *nodes -= x.found.order.len();
                             false
                         }
                     });
@@ -198,12 +226,12 @@ impl Cache {
     pub fn len(&self) -> usize {
         self.plans
     }
+}
 
-    /// The first node at which the latest tape of the same results differs from this one, for reports on misses.
-    pub fn first_difference(&self, r: &Record) -> Option<usize> {
-        let before = self.verbatim.values().flatten().filter(|v| v.used.get() < self.clock).max_by_key(|v| v.used.get())?;
-        let same = before.nodes.iter().zip(&r.nodes).take_while(|(a, b)| a == b).count();
-        (same < r.nodes.len()).then_some(same)
+impl Question {
+    fn hash(&self) -> u64 {
+        let start = self.options.hash() ^ self.identity.0.rotate_left(32) ^ self.identity.1 as u64 ^ self.history.rotate_left(48);
+        self.outputs.iter().fold(start, |h, &o| (h.rotate_left(7) ^ u64::from(o)).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 }
 
@@ -228,7 +256,7 @@ impl Scratch {
             let node = &r.nodes[id as usize];
             if is_input(r, id as usize) {
                 s.inputs.push(id);
-                s.key.nodes.push(Node::new(&LEAF, &[], &mut s.key.spill, 0, node.shape, node.dtype));
+                s.key.nodes.push(Node::new(&LEAF, &[], 0, 0, node.shape, node.dtype));
                 continue;
             }
             renumbered.clear();
@@ -246,7 +274,10 @@ impl Scratch {
                     }
                 });
             }
-            s.key.nodes.push(Node::new(node.op.0, &renumbered, &mut s.key.spill, node.attrs, node.shape, node.dtype));
+            s.key.nodes.push(Node::new(node.op.0, &renumbered, s.key.spill.len(), node.attrs, node.shape, node.dtype));
+            if Node::spills(&renumbered) {
+                s.key.spill.extend_from_slice(&renumbered);
+            }
         }
         s.key.outputs.clear();
         s.key.outputs.extend(outputs.iter().map(|&o| s.number[o as usize]));
@@ -271,6 +302,7 @@ impl Entry {
         let mut learned = self.learned.borrow_mut();
         if !learned.contains(&live) {
             learned.push(live);
+            self.version.set(self.version.get() + 1);
             *self.loaded.borrow_mut() = None;
         }
     }

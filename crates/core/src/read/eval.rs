@@ -10,7 +10,7 @@ use crate::{
     memory::Buffer,
     plan::{
         self, Donations, Options, Placed,
-        cache::{Cache, Found, Outcome},
+        cache::{Cache, Found, History, Outcome},
     },
     record::{Record, Value, report},
 };
@@ -28,9 +28,20 @@ pub(crate) struct Reader {
     pub stats: Stats,
     pub began: Instant,
     /// The runs on this tape, and which of them computed each node (numbered from 1).
-    runs: Vec<Rc<Found>>,
+    runs: Vec<Past>,
     computed_by: Vec<u32>,
     noted: usize,
+    /// How many runs have entered what they left valid into the tape's table.
+    entered: usize,
+    pub history: History,
+}
+
+/// A run that is over.
+struct Past {
+    found: Rc<Found>,
+    loaded: Rc<Loaded>,
+    /// Where values lie that stay valid, if some do.
+    arena: Option<Buffer>,
 }
 
 impl Reader {
@@ -44,6 +55,8 @@ impl Reader {
             runs: Vec::new(),
             computed_by: Vec::new(),
             noted: 0,
+            entered: 0,
+            history: History::NONE,
         }
     }
 
@@ -55,10 +68,28 @@ impl Reader {
         self.runs.clear();
         self.computed_by.clear();
         self.noted = 0;
+        self.entered = 0;
+        self.history = History::NONE;
     }
 
     pub fn cached_plans(&self) -> usize {
         self.cache.len()
+    }
+
+    /// Enters what earlier runs left valid in their arenas into the tape's table. Put off until there is another read.
+    fn enter(&mut self, r: &mut Record) {
+        for past in &self.runs[self.entered..] {
+            let (plan, Some(arena)) = (&past.loaded.plan, &past.arena) else { continue };
+            for k in &plan.kept {
+                let id = past.found.order[k.live as usize] as usize;
+                if let Placed::Arena { offset, .. } = plan.buffers[k.buffer as usize]
+                    && r.value(id).is_none()
+                {
+                    r.values.set(id, Value { buffer: arena.clone(), offset, whole: false });
+                }
+            }
+        }
+        self.entered = self.runs.len();
     }
 
     /// Tells the entries of earlier runs which of their nodes this run computes again: those that are read by a node that is new,
@@ -69,14 +100,14 @@ impl Reader {
         }
         self.computed_by.resize(r.nodes.len(), 0);
         for (number, run) in self.runs.iter().enumerate().skip(self.noted) {
-            for &id in &run.order {
+            for &id in &run.found.order {
                 self.computed_by[id as usize] = number as u32 + 1;
             }
         }
         self.noted = self.runs.len();
         let again = |id: u32| self.computed_by[id as usize] != 0 && !plan::live::is_input(r, id as usize);
         let tell = |id: u32| {
-            let run = &self.runs[self.computed_by[id as usize] as usize - 1];
+            let run = &self.runs[self.computed_by[id as usize] as usize - 1].found;
             if let Ok(live) = run.order.binary_search(&id) {
                 run.entry.learn(live as u32);
             }
@@ -101,17 +132,19 @@ pub(super) fn run(tape: &Tape, outputs: &[u32], donate: Donations, at: &'static 
     let r = tape.record();
     let options = Options { donate, ..reader.options.clone() };
     let start = Instant::now();
-    let (found, outcome) = reader.cache.find(&r, outputs, &options);
+    let (found, outcome) = reader.cache.find(&r, reader.history, outputs, &options);
     let looked_up = Instant::now();
     match outcome {
         Outcome::Verbatim => reader.stats.verbatim_hits += 1,
         Outcome::Structural => reader.stats.structural_hits += 1,
         Outcome::Miss => {
             reader.stats.misses += 1;
-            reader.stats.first_difference = reader.cache.first_difference(&r).map(|id| report::made(id, &r));
+            reader.stats.first_difference = r.parted().map(|id| report::made(id, &r));
         }
     }
-    reader.learn(&r, &found.order, outputs);
+    if outcome != Outcome::Verbatim {
+        reader.learn(&r, &found.order, outputs); // the same read has told them before
+    }
     reader.stats.replans += usize::from(!found.entry.is_planned() && outcome != Outcome::Miss);
     let loaded = found.entry.loaded(|keep| Loaded::new(plan::plan(&r, &found.order, outputs, &options, keep), options.trap));
     let planned = Instant::now();
@@ -133,9 +166,11 @@ pub(super) fn run(tape: &Tape, outputs: &[u32], donate: Donations, at: &'static 
         reader.tables.release();
         return Err(error);
     }
-    drop(r);
-    keep(&mut tape.record.borrow_mut(), &loaded, &found, &finished.arena);
-    reader.runs.push(found.clone());
+    if reader.history != History::UNKNOWN {
+        reader.history = reader.cache.after(&found);
+    }
+    let arena = (!loaded.plan.kept.is_empty()).then_some(finished.arena);
+    reader.runs.push(Past { found: found.clone(), loaded: loaded.clone(), arena });
     Ok(Ran { loaded, found })
 }
 
@@ -161,16 +196,6 @@ fn error(r: &Record, found: &Found, fault: &Fault) -> EvalError {
     EvalError { op: r.nodes[id].op.0.name, location: r.locations[id].to_string(), reason: fault.reason.clone() }
 }
 
-/// Enters what the run left valid in its arena into the tape's table.
-fn keep(r: &mut Record, loaded: &Loaded, found: &Found, arena: &Buffer) {
-    r.values.resize(r.nodes.len(), None);
-    for k in &loaded.plan.kept {
-        if let Placed::Arena { offset, .. } = loaded.plan.buffers[k.buffer as usize] {
-            r.values[found.order[k.live as usize] as usize] = Some(Value { buffer: arena.clone(), offset, whole: false });
-        }
-    }
-}
-
 /// The buffer of an input, for results that are the same elements.
 pub(super) fn shared(r: &Record, id: usize) -> Buffer {
     match r.value(id) {
@@ -194,12 +219,24 @@ fn array_of(r: &Record, id: usize) -> Option<Array> {
     Some(Array::from_buffer(v.buffer.copy_part(v.offset, shape.size() * node.dtype.size()), node.dtype, shape))
 }
 
+/// The tensors among `ids` that have no value yet, or whose memory is gone.
+fn unread(r: &Record, ids: &mut SmallVec<[u32; 32]>) {
+    ids.retain(|id| !plan::live::is_input(r, *id as usize) || r.value(*id as usize).is_none() && r.is_donated(*id as usize));
+}
+
+/// Sees to it that the tape's table holds what earlier reads have computed.
+pub(super) fn settle(tape: &Tape) {
+    tape.reader.borrow_mut().enter(&mut tape.record.borrow_mut());
+}
+
 /// Makes sure that all of `ids` (any order, repeats allowed) have values.
 fn evaluate(tape: &Tape, mut ids: SmallVec<[u32; 32]>, at: &'static Location<'static>) -> Result<(), EvalError> {
-    {
-        let r = tape.record();
-        ids.retain(|id| !plan::live::is_input(&r, *id as usize) || r.value(*id as usize).is_none() && r.is_donated(*id as usize));
+    unread(&tape.record(), &mut ids);
+    if ids.is_empty() {
+        return Ok(());
     }
+    settle(tape);
+    unread(&tape.record(), &mut ids);
     ids.sort_unstable();
     ids.dedup();
     if ids.is_empty() {
@@ -210,7 +247,7 @@ fn evaluate(tape: &Tape, mut ids: SmallVec<[u32; 32]>, at: &'static Location<'st
     let mut r = tape.record.borrow_mut();
     for (i, &id) in ids.iter().enumerate() {
         let array = ran.loaded.result(i, &reader.tables, |input| shared(&r, ran.found.inputs[input as usize] as usize));
-        r.values[id as usize] = Some(Value { buffer: array.buffer().clone(), offset: 0, whole: true });
+        r.values.set(id as usize, Value { buffer: array.buffer().clone(), offset: 0, whole: true });
     }
     reader.tables.release();
     Ok(())
@@ -250,6 +287,7 @@ impl Tape {
     #[track_caller]
     pub fn try_eval<'t, T: Tree<Tensor<'t>>>(&'t self, tree: &T) -> Result<T::With<Array>, EvalError> {
         let at = Location::caller();
+        self.record.borrow_mut().looks.values += 1;
         let mut ids = SmallVec::new();
         let mut foreign = None;
         tree.visit(|_, _, x: &Tensor<'t>| {
@@ -282,6 +320,7 @@ impl Tape {
     /// The plan for reading a tree of tensors, as text: kernels with their loads, instructions and stores, and where buffers lie.
     #[track_caller]
     pub fn plan<'t, T: Tree<Tensor<'t>>>(&'t self, tree: &T) -> String {
+        settle(self);
         let r = self.record();
         let mut outputs: Vec<u32> = Vec::new();
         tree.visit(|_, _, x: &Tensor<'t>| outputs.extend(x.id.as_node().map(|id| id as u32)));

@@ -9,6 +9,7 @@ use crate::{
 impl<'t> Tensor<'t> {
     /// The value by the ops' reference loops in `f64`: slow, unfused, the oracle that plans and kernels are compared with.
     pub fn reference(self) -> Dense {
+        self.tape.record.borrow_mut().looks.values += 1;
         let r = self.tape.record();
         let Some(last) = self.id.as_node() else { return scalar(&r, self.id) };
         let mut values: Vec<Option<Dense>> = vec![None; last + 1];

@@ -2,9 +2,13 @@
 
 use super::{
     EvalError,
-    eval::{run, shared},
+    eval::{run, settle, shared},
 };
-use crate::{Array, DType, Shape, Tape, Tensor, Tree, plan::Donations, record::Value};
+use crate::{
+    Array, DType, Shape, Tape, Tensor, Tree,
+    plan::{Donations, cache::History},
+    record::Value,
+};
 use smallvec::SmallVec;
 use std::panic::Location;
 
@@ -100,6 +104,7 @@ impl Tape {
         outputs.sort_unstable();
         outputs.dedup();
         let donate = donations(&targets, &ids, &outputs);
+        settle(self);
         {
             let r = self.record();
             outputs.retain(|id| !crate::plan::live::is_input(&r, *id as usize));
@@ -120,6 +125,7 @@ impl Tape {
         self.hand_over(&outputs, &values, &ids, &targets, &given, at);
         let result = self.try_eval(read)?;
         self.record.borrow_mut().forget_values(&ids);
+        self.reader.borrow_mut().history = History::UNKNOWN;
         let mut new: SmallVec<[Array; 32]> = SmallVec::new();
         for (x, id) in sources.iter().zip(&ids) {
             new.push(match outputs.binary_search(id) {
@@ -154,10 +160,8 @@ impl Tape {
         at: &'static Location<'static>,
     ) {
         let mut r = self.record.borrow_mut();
-        let nodes = r.nodes.len();
-        r.values.resize(nodes, None);
         for (i, &id) in outputs.iter().enumerate() {
-            r.values[id as usize] = Some(Value { buffer: values[i].buffer().clone(), offset: 0, whole: true });
+            r.values.set(id as usize, Value { buffer: values[i].buffer().clone(), offset: 0, whole: true });
             let target = ids.iter().position(|&x| x == id).filter(|_| given[i]);
             if let Some(leaf) = target.and_then(|t| targets[t].leaf) {
                 let index = r.nodes[leaf as usize].attrs as usize;

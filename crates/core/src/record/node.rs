@@ -7,7 +7,7 @@ use std::hash::Hash;
 
 /// An input of a node: another node, or a scalar slot.
 ///
-/// The bits of a slot operand carry whether its value may be known to a plan (`Tag`), so that comparing nodes compares that too.
+/// The bits of a slot operand carry its dtype and what a plan may know of its value (`Tag`), so that comparing nodes compares those too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Operand(u32);
 
@@ -23,12 +23,21 @@ pub(crate) enum Tag {
 }
 
 impl Tag {
+    /// By bits: -0.0 is not the literal 0.
     fn of(bits: u64, dtype: DType) -> Tag {
-        // By bits: -0.0 is not the literal 0.
-        [(0.0, Tag::Zero), (1.0, Tag::One), (-1.0, Tag::MinusOne), (2.0, Tag::Two)]
-            .into_iter()
-            .find(|&(v, _)| dtype != DType::Bool && dtype.bits(v) == bits)
-            .map_or(Tag::Variable, |(_, t)| t)
+        const fn table(one: u64, minus_one: u64, two: u64) -> [(u64, Tag); 4] {
+            [(0, Tag::Zero), (one, Tag::One), (minus_one, Tag::MinusOne), (two, Tag::Two)]
+        }
+        const F32: [(u64, Tag); 4] = table(1f32.to_bits() as u64, (-1f32).to_bits() as u64, 2f32.to_bits() as u64);
+        const F64: [(u64, Tag); 4] = table(1f64.to_bits(), (-1f64).to_bits(), 2f64.to_bits());
+        const I64: [(u64, Tag); 4] = table(1, -1i64 as u64, 2);
+        let known = match dtype {
+            DType::F32 => &F32,
+            DType::F64 => &F64,
+            DType::I64 => &I64,
+            DType::Bool => return Tag::Variable,
+        };
+        known.iter().find(|k| k.0 == bits).map_or(Tag::Variable, |k| k.1)
     }
 
     /// The literal's value; `None` for a variable.
@@ -46,7 +55,8 @@ impl Tag {
 impl Operand {
     const SLOT: u32 = 1 << 31;
     const TAG_SHIFT: u32 = 28;
-    const INDEX: u32 = (1 << Self::TAG_SHIFT) - 1;
+    const DTYPE_SHIFT: u32 = 26;
+    const INDEX: u32 = (1 << Self::DTYPE_SHIFT) - 1;
     /// A placeholder in unused input positions.
     pub const NONE: Operand = Operand(u32::MAX);
 
@@ -55,8 +65,18 @@ impl Operand {
         Operand(id as u32)
     }
     pub fn slot(index: usize, bits: u64, dtype: DType) -> Self {
-        assert!(index <= Self::INDEX as usize, "a tape holds at most 2^28 scalars");
-        Operand(Self::SLOT | (Tag::of(bits, dtype) as u32) << Self::TAG_SHIFT | index as u32)
+        assert!(index <= Self::INDEX as usize, "a tape holds at most 2^26 scalars");
+        Operand(Self::SLOT | (Tag::of(bits, dtype) as u32) << Self::TAG_SHIFT | (dtype as u32) << Self::DTYPE_SHIFT | index as u32)
+    }
+    /// The dtype of a slot.
+    pub fn slot_dtype(self) -> DType {
+        debug_assert!(self.as_slot().is_some());
+        match self.0 >> Self::DTYPE_SHIFT & 3 {
+            0 => DType::F32,
+            1 => DType::F64,
+            2 => DType::I64,
+            _ => DType::Bool,
+        }
     }
     /// The same operand under another slot number.
     pub fn renumbered(self, slot: usize) -> Self {
@@ -106,19 +126,26 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub fn new(op: &'static OpDef, inputs: &[Operand], spill: &mut Vec<Operand>, attrs: u32, shape: u32, dtype: DType) -> Self {
+    /// A node; `spill` is the length of the list to which the caller adds the operands where they [spill](Self::spills).
+    pub fn new(op: &'static OpDef, inputs: &[Operand], spill: usize, attrs: u32, shape: u32, dtype: DType) -> Self {
         let mut own = [Operand::NONE; 3];
-        if inputs.len() <= own.len() {
-            own[..inputs.len()].copy_from_slice(inputs);
+        if Self::spills(inputs) {
+            own[0] = Operand::node(spill);
         } else {
-            own[0] = Operand::node(spill.len());
-            spill.extend_from_slice(inputs);
+            own[..inputs.len()].copy_from_slice(inputs);
         }
         let arity = u16::try_from(inputs.len()).expect("an op takes at most 65535 operands");
         Node { op: OpRef(op), inputs: own, attrs, shape, dtype, arity }
     }
 
+    /// Whether so many operands lie in the spill list.
+    #[inline]
+    pub fn spills(inputs: &[Operand]) -> bool {
+        inputs.len() > 3
+    }
+
     /// The operands; `spill` is the list the node was made with.
+    #[inline]
     pub fn inputs<'a>(&'a self, spill: &'a [Operand]) -> &'a [Operand] {
         let n = usize::from(self.arity);
         if n <= self.inputs.len() {
@@ -192,8 +219,13 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
+    /// Without the entries that they must begin with: for a record that is not used.
+    pub fn hollow() -> Self {
+        Tables { shapes: Interner::new(), attrs: Interner::new() }
+    }
+
     pub fn new() -> Self {
-        let mut t = Tables { shapes: Interner::new(), attrs: Interner::new() };
+        let mut t = Tables::hollow();
         t.attrs.intern(AttrsBuf::new());
         t.shapes.intern(Shape::scalar());
         t
@@ -216,8 +248,12 @@ mod tests {
         {
             for d in [DType::F32, DType::F64] {
                 let slot = Operand::slot(5, d.bits(v), d);
-                assert_eq!((slot.tag(), slot.as_slot(), slot.as_node()), (tag, Some(5), None), "{v} {d}");
+                assert_eq!((slot.tag(), slot.as_slot(), slot.as_node(), slot.slot_dtype()), (tag, Some(5), None, d), "{v} {d}");
             }
+        }
+        for (v, d, tag) in [(1.0, DType::I64, Tag::One), (-1.0, DType::I64, Tag::MinusOne), (1.0, DType::Bool, Tag::Variable)] {
+            let slot = Operand::slot(7, d.bits(v), d);
+            assert_eq!((slot.tag(), slot.as_slot(), slot.slot_dtype()), (tag, Some(7), d));
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     DType, Scalar, Shape,
     ops::{self, OpDef},
 };
+use std::panic::Location;
 
 /// What may stand as the second operand of an op: a tensor, a reference to one, or a number.
 pub trait IntoOperand<'t> {
@@ -40,6 +41,12 @@ impl<'t, S: Scalar> IntoOperand<'t> for S {
     fn given(self) -> Given<'t> {
         Given::Number { value: self.to_f64(), fractional: S::FRACTIONAL }
     }
+}
+
+/// `x op other`, where an earlier tape recorded it at this very place: then neither promotion nor broadcasting had anything to do.
+#[inline]
+fn expected<'t>(op: &'static OpDef, x: Tensor<'t>, other: Tensor<'t>, at: &'static Location<'static>) -> Option<Tensor<'t>> {
+    if std::ptr::eq(x.tape, other.tape) { x.tape.expected(op, &[x.id, other.id], at) } else { None }
 }
 
 /// Both operands with one dtype, by the table in `docs/conventions.md`; not yet broadcast.
@@ -93,8 +100,51 @@ pub(crate) fn record<'t>(op: &'static OpDef, a: Tensor<'t>, b: Tensor<'t>) -> Te
 /// `x op other` with promotion and broadcasting.
 #[track_caller]
 pub(crate) fn binary<'t>(op: &'static OpDef, x: Tensor<'t>, other: impl IntoOperand<'t>) -> Tensor<'t> {
-    let (a, b) = promote(op, x, other.given());
-    record(op, a, b)
+    match prepare(op, x, other.given(), in_order) {
+        Ok(y) => y,
+        Err((a, b)) => record(op, a, b),
+    }
+}
+
+/// The second operand if it is a tensor, or a number that takes the dtype of a float tensor beside it.
+#[inline]
+fn weak<'t>(x: Tensor<'t>, other: Given<'t>) -> Given<'t> {
+    match other {
+        Given::Number { value, .. } => {
+            let mut r = x.tape.record.borrow_mut();
+            let dtype = r.meta(x.id).0;
+            if !dtype.is_float() {
+                return other;
+            }
+            Given::Tensor(Tensor { tape: x.tape, id: r.slot(dtype.bits(value), dtype) })
+        }
+        Given::Tensor(_) => other,
+    }
+}
+
+/// How the operands of `x op other` are turned round for `other op x`.
+type Turn<'t> = fn(Tensor<'t>, Tensor<'t>) -> (Tensor<'t>, Tensor<'t>);
+
+fn in_order<'t>(x: Tensor<'t>, other: Tensor<'t>) -> (Tensor<'t>, Tensor<'t>) {
+    (x, other)
+}
+fn exchanged<'t>(x: Tensor<'t>, other: Tensor<'t>) -> (Tensor<'t>, Tensor<'t>) {
+    (other, x)
+}
+
+/// The result, where it is what is expected at this place; else both operands with one dtype, to be recorded.
+#[inline]
+#[track_caller]
+fn prepare<'t>(op: &'static OpDef, x: Tensor<'t>, other: Given<'t>, turn: Turn<'t>) -> Result<Tensor<'t>, (Tensor<'t>, Tensor<'t>)> {
+    let other = weak(x, other);
+    if let Given::Tensor(other) = other {
+        let (a, b) = turn(x, other);
+        if let Some(y) = expected(op, a, b, Location::caller()) {
+            return Ok(y);
+        }
+    }
+    let (x, other) = promote(op, x, other);
+    Err(turn(x, other))
 }
 
 /// Expands whichever of the two is smaller; scalars stay scalars, and shapes that do not fit are left to the op to refuse.
@@ -128,44 +178,49 @@ macro_rules! operator {
         impl<'t> std::ops::$tr for Tensor<'t> {
             type Output = Tensor<'t>;
             #[track_caller]
-            fn $f(self, b: Tensor<'t>) -> Tensor<'t> { let (a, b) = promote(&$op, self, IntoOperand::given(b)); $record(&$op, a, b) }
+            fn $f(self, b: Tensor<'t>) -> Tensor<'t> { operator!(@do $op, $record, self, b.given(), in_order) }
         }
         impl<'t> std::ops::$tr<&Tensor<'t>> for Tensor<'t> {
             type Output = Tensor<'t>;
             #[track_caller]
-            fn $f(self, b: &Tensor<'t>) -> Tensor<'t> { let (a, b) = promote(&$op, self, IntoOperand::given(b)); $record(&$op, a, b) }
+            fn $f(self, b: &Tensor<'t>) -> Tensor<'t> { operator!(@do $op, $record, self, b.given(), in_order) }
         }
         impl<'t> std::ops::$tr<Tensor<'t>> for &Tensor<'t> {
             type Output = Tensor<'t>;
             #[track_caller]
-            fn $f(self, b: Tensor<'t>) -> Tensor<'t> { let (a, b) = promote(&$op, *self, IntoOperand::given(b)); $record(&$op, a, b) }
+            fn $f(self, b: Tensor<'t>) -> Tensor<'t> { operator!(@do $op, $record, *self, b.given(), in_order) }
         }
         impl<'t> std::ops::$tr<&Tensor<'t>> for &Tensor<'t> {
             type Output = Tensor<'t>;
             #[track_caller]
-            fn $f(self, b: &Tensor<'t>) -> Tensor<'t> { let (a, b) = promote(&$op, *self, IntoOperand::given(b)); $record(&$op, a, b) }
+            fn $f(self, b: &Tensor<'t>) -> Tensor<'t> { operator!(@do $op, $record, *self, b.given(), in_order) }
         }
         impl<'t, S: Scalar> std::ops::$tr<S> for Tensor<'t> {
             type Output = Tensor<'t>;
             #[track_caller]
-            fn $f(self, b: S) -> Tensor<'t> { let (a, b) = promote(&$op, self, IntoOperand::given(b)); $record(&$op, a, b) }
+            fn $f(self, b: S) -> Tensor<'t> { operator!(@do $op, $record, self, b.given(), in_order) }
         }
         impl<'t, S: Scalar> std::ops::$tr<S> for &Tensor<'t> {
             type Output = Tensor<'t>;
             #[track_caller]
-            fn $f(self, b: S) -> Tensor<'t> { let (a, b) = promote(&$op, *self, IntoOperand::given(b)); $record(&$op, a, b) }
+            fn $f(self, b: S) -> Tensor<'t> { operator!(@do $op, $record, *self, b.given(), in_order) }
         }
         // On the left exactly one float and one integer type: with two floats `(2.0 * x).sum()` is E0282.
         operator!(@left $tr $f $op, $record, f64);
         operator!(@left $tr $f $op, $record, i32);
+    };
+    (@do $op:path, $record:ident, $x:expr, $other:expr, $turn:ident) => {
+        match prepare(&$op, $x, $other, $turn) {
+            Ok(y) => y,
+            Err((a, b)) => $record(&$op, a, b),
+        }
     };
     (@left $tr:ident $f:ident $op:path, $record:ident, $s:ty) => {
         impl<'t> std::ops::$tr<Tensor<'t>> for $s {
             type Output = Tensor<'t>;
             #[track_caller]
             fn $f(self, b: Tensor<'t>) -> Tensor<'t> {
-                let (b, a) = promote(&$op, b, self.given());
-                $record(&$op, a, b)
+                operator!(@do $op, $record, b, self.given(), exchanged)
             }
         }
         impl<'t> std::ops::$tr<&Tensor<'t>> for $s {

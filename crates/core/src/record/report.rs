@@ -1,6 +1,6 @@
 //! How is a mistake worded?
 
-use super::{node::Operand, tape::Record};
+use super::{list::Record, node::Operand};
 use crate::ops::{Mismatch, OpDef};
 use std::fmt::Write;
 

@@ -3,19 +3,18 @@
 use super::{
     Array, Tensor,
     leaf::{LEAF, Leaf, LeafKind},
-    node::{Node, Operand, Tables},
+    list::Record,
+    node::Operand,
     report,
 };
 use crate::{
-    DType, Scalar, Shape,
-    memory::Buffer,
-    ops::{Meta, Mismatch, OpDef, OutShape, Typed},
+    DType, Scalar,
+    ops::{OpDef, OutShape},
     read::Reader,
 };
 use std::{
     cell::{Cell, Ref, RefCell},
     panic::Location,
-    time::Duration,
 };
 
 /// Where operations are recorded: a growing list of nodes.
@@ -64,137 +63,6 @@ pub struct Tape {
 
 /// What runs after each push; an error is reported on the line that recorded.
 pub(crate) type PushHook = fn(Tensor<'_>) -> Result<(), String>;
-
-/// A value kept for later reads.
-#[derive(Clone)]
-pub(crate) struct Value {
-    pub buffer: Buffer,
-    pub offset: usize,
-    /// Whether the buffer holds nothing else; otherwise it is the arena of a run.
-    pub whole: bool,
-}
-
-/// A scalar operand: raw bits of its dtype.
-#[derive(Clone, Copy)]
-pub(crate) struct Slot {
-    pub bits: u64,
-    pub dtype: DType,
-}
-
-/// The nodes pushed by one derivative walk, and the result it started from.
-pub(crate) struct Walk {
-    pub nodes: std::ops::Range<usize>,
-    pub result: usize,
-    pub time: Duration,
-}
-
-/// The list itself.
-pub(crate) struct Record {
-    pub nodes: Vec<Node>,
-    pub locations: Vec<&'static Location<'static>>,
-    pub spill: Vec<Operand>,
-    pub slots: Vec<Slot>,
-    pub leaves: Vec<Leaf>,
-    pub tables: Tables,
-    /// What reads have computed, by node; shorter than `nodes` while nothing after it was read.
-    pub values: Vec<Option<Value>>,
-    /// Structural hash of all nodes so far.
-    pub hash: u64,
-    /// Set while a rule runs: its nodes count as recorded where the primal was.
-    pub inherit: Option<&'static Location<'static>>,
-    pub walks: Vec<Walk>,
-    /// Spare scratch memory of derivative walks.
-    pub scratch: Vec<crate::differentiate::Scratch>,
-}
-
-impl Record {
-    fn new() -> Self {
-        Record {
-            nodes: Vec::new(),
-            locations: Vec::new(),
-            spill: Vec::new(),
-            slots: Vec::new(),
-            leaves: Vec::new(),
-            tables: Tables::new(),
-            values: Vec::new(),
-            hash: 0,
-            inherit: None,
-            walks: Vec::new(),
-            scratch: Vec::new(),
-        }
-    }
-
-    fn clear(&mut self) {
-        self.nodes.clear();
-        self.locations.clear();
-        self.spill.clear();
-        self.slots.clear();
-        self.leaves.clear();
-        self.values.clear();
-        self.walks.clear();
-        self.hash = 0;
-        self.inherit = None;
-    }
-
-    pub fn push(&mut self, node: Node, at: &'static Location<'static>) -> usize {
-        self.hash = node.mix(self.hash);
-        self.nodes.push(node);
-        self.locations.push(self.inherit.unwrap_or(at));
-        self.nodes.len() - 1
-    }
-
-    /// Applies an op's shape rule.
-    fn infer(&self, op: &OpDef, operands: &[Operand], attrs: &[i64]) -> Result<Typed, Mismatch> {
-        let meta = |x: Operand| {
-            let (dtype, shape) = self.meta(x);
-            Meta { dtype, shape: self.tables.shapes.get(shape), is_scalar: x.as_slot().is_some() }
-        };
-        // The usual numbers of operands need no vector.
-        match *operands {
-            [a] => (op.shape)(attrs, &[meta(a)]),
-            [a, b] => (op.shape)(attrs, &[meta(a), meta(b)]),
-            [a, b, c] => (op.shape)(attrs, &[meta(a), meta(b), meta(c)]),
-            _ => (op.shape)(attrs, &operands.iter().map(|&x| meta(x)).collect::<Vec<_>>()),
-        }
-    }
-
-    #[inline]
-    pub fn meta(&self, x: Operand) -> (DType, u32) {
-        match x.as_node() {
-            Some(id) => (self.nodes[id].dtype, self.nodes[id].shape),
-            None => (self.slots[x.as_slot().expect("an operand is a node or a slot")].dtype, 0),
-        }
-    }
-    pub fn shape(&self, x: Operand) -> &Shape {
-        self.tables.shapes.get(self.meta(x).1)
-    }
-    pub fn inputs(&self, id: usize) -> &[Operand] {
-        self.nodes[id].inputs(&self.spill)
-    }
-    pub fn attrs(&self, id: usize) -> &[i64] {
-        self.tables.attrs.get(self.nodes[id].attrs)
-    }
-
-    /// Whether a node is a leaf whose memory an update has taken.
-    pub fn is_donated(&self, id: usize) -> bool {
-        let node = &self.nodes[id];
-        node.op.0.is_leaf() && self.leaves[node.attrs as usize].donated.is_some()
-    }
-
-    /// Lets go of the values of some nodes.
-    pub fn forget_values(&mut self, ids: &[u32]) {
-        for &id in ids {
-            if let Some(v) = self.values.get_mut(id as usize) {
-                *v = None;
-            }
-        }
-    }
-
-    /// The value kept for a node, if any.
-    pub fn value(&self, id: usize) -> Option<&Value> {
-        self.values.get(id).and_then(Option::as_ref)
-    }
-}
 
 /// Tape storage that threads keep between steps.
 struct Spare {
@@ -262,14 +130,14 @@ impl Tape {
     pub(crate) fn bind(&self, value: &Array, kind: LeafKind) -> Tensor<'_> {
         let at = Location::caller();
         let mut r = self.record.borrow_mut();
-        let r = &mut *r;
-        let shape = r.tables.shapes.intern(*value.shape());
+        let id = r.nodes.len() as u32;
         // A leaf has no attributes: the field holds its number.
         let index = r.leaves.len() as u32;
-        let id = r.nodes.len() as u32;
         r.leaves.push(Leaf { array: value.clone(), kind, node: id, donated: None });
-        let node = Node::new(&LEAF, &[], &mut r.spill, index, shape, value.dtype());
-        let id = r.push(node, at);
+        let id = r.follow_leaf(value.dtype(), value.shape(), at).unwrap_or_else(|| {
+            let shape = r.tables.shapes.intern(*value.shape());
+            r.push(&LEAF, &[], [index, shape], value.dtype(), at)
+        });
         Tensor { tape: self, id: Operand::node(id) }
     }
 
@@ -279,10 +147,7 @@ impl Tape {
     }
 
     pub(crate) fn slot(&self, bits: u64, dtype: DType) -> Tensor<'_> {
-        let mut r = self.record.borrow_mut();
-        let id = Operand::slot(r.slots.len(), bits, dtype);
-        r.slots.push(Slot { bits, dtype });
-        Tensor { tape: self, id }
+        Tensor { tape: self, id: self.record.borrow_mut().slot(bits, dtype) }
     }
 
     /// Records `op` on `inputs`: the only door onto the tape, for built-in ops and yours.
@@ -296,8 +161,6 @@ impl Tape {
         if inputs.iter().any(|x| !std::ptr::eq(x.tape, self)) {
             panic!("{}: operands come from two tapes", op.name);
         }
-        let mut record = self.record.borrow_mut();
-        let r = &mut *record;
         let mut few = [Operand::NONE; 4];
         let many: Vec<Operand>;
         let operands = if inputs.len() <= few.len() {
@@ -307,29 +170,49 @@ impl Tape {
             many = inputs.iter().map(|x| x.id).collect();
             &many
         };
-        let typed = match r.infer(op, operands, attrs) {
-            Ok(typed) => typed,
-            Err(mismatch) => {
-                let text = report::mismatch(op, &mismatch, operands, r);
-                drop(record);
-                panic!("{text}");
-            }
+        let mut record = self.record.borrow_mut();
+        let r = &mut *record;
+        let id = match r.follow(op, operands, attrs, at) {
+            Some(id) => id,
+            None => match r.infer(op, operands, attrs) {
+                Ok(typed) => {
+                    let shape = match typed.shape {
+                        OutShape::Like(i) => r.meta(operands[i]).1,
+                        OutShape::New(shape) => r.tables.shapes.intern(shape),
+                    };
+                    let attrs = r.tables.attrs.intern_slice(attrs);
+                    r.push(op, operands, [attrs, shape], typed.dtype, at)
+                }
+                Err(mismatch) => {
+                    let text = report::mismatch(op, &mismatch, operands, r);
+                    drop(record);
+                    panic!("{text}");
+                }
+            },
         };
-        let shape = match typed.shape {
-            OutShape::Like(i) => r.meta(operands[i]).1,
-            OutShape::New(shape) => r.tables.shapes.intern(shape),
-        };
-        let attrs = r.tables.attrs.intern_slice(attrs);
-        let node = Node::new(op, operands, &mut r.spill, attrs, shape, typed.dtype);
-        let id = Operand::node(r.push(node, at));
         drop(record);
-        let y = Tensor { tape: self, id };
+        let y = Tensor { tape: self, id: Operand::node(id) };
+        self.pushed(y);
+        y
+    }
+
+    /// The node of `op`, where an earlier tape recorded it at this very place: quick, since there is nothing to check.
+    #[inline]
+    pub(crate) fn expected<'t>(&'t self, op: &'static OpDef, operands: &[Operand], at: &'static Location<'static>) -> Option<Tensor<'t>> {
+        let id = self.record.borrow_mut().follow(op, operands, &[], at)?;
+        let y = Tensor { tape: self, id: Operand::node(id) };
+        self.pushed(y);
+        Some(y)
+    }
+
+    #[inline]
+    #[track_caller]
+    fn pushed(&self, y: Tensor<'_>) {
         if let Some(hook) = self.on_push.get()
             && let Err(why) = hook(y)
         {
             panic!("{why}");
         }
-        y
     }
 
     pub(crate) fn record(&self) -> Ref<'_, Record> {
@@ -372,10 +255,10 @@ impl Drop for Locations<'_> {
 
 impl Drop for Tape {
     fn drop(&mut self) {
-        let mut record = std::mem::replace(self.record.get_mut(), Record::new());
+        let mut record = std::mem::replace(self.record.get_mut(), Record::hollow());
         record.clear();
-        if record.nodes.capacity() > KEEP_NODES {
-            record = Record { tables: record.tables, ..Record::new() };
+        if record.held() > KEEP_NODES {
+            record = Record { tables: record.tables, ..Record::hollow() };
         }
         let mut reader = std::mem::replace(self.reader.get_mut(), Reader::new());
         reader.reset(); // lets go of what the runs held
