@@ -19,6 +19,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("crates/core/tests/buffers_without_heap.rs", "a counting allocator"),
     ("crates/core/tests/products_without_heap.rs", "a counting allocator"),
     ("crates/derive/tests/no_allocation.rs", "a counting allocator"),
+    ("benches/peers/src/probe.rs", "vector instructions, to learn how fast they are"),
     ("tests/steady_state.rs", "a counting allocator"),
 ];
 

@@ -3,7 +3,7 @@
 use crate::step::{Loss, array};
 use bed::{Init, labels, workloads};
 use wengert::{
-    Array, DType, Tape, Tensor, concat,
+    Array, ConvOptions, DType, PoolOptions, Tape, Tensor, concat,
     nn::{Reduction, cross_entropy, mse_loss},
 };
 
@@ -34,6 +34,22 @@ pub fn digits() -> Loss {
 /// W3 and W10.
 pub fn mnist() -> Loss {
     classifier(Init::new(3500, &[128, 784], 1.0), labels(3501, 128, 10))
+}
+
+/// W4.
+pub fn cnn() -> Loss {
+    let (x, t) = (array(&Init::new(4500, &[64, 1, 28, 28], 1.0)), Array::new(64, labels(4501, 64, 10)));
+    Box::new(move |tape, p| {
+        let x = halved(tape.constant(&x), p[0], p[1]);
+        let x = halved(x, p[2], p[3]).reshape([64, 3136]);
+        cross_entropy(mlp(x, &p[4..], Tensor::relu), tape.constant(&t), Reduction::Mean)
+    })
+}
+
+/// A convolution, ReLU, and the largest of each four.
+fn halved<'t>(x: Tensor<'t>, weight: Tensor<'t>, bias: Tensor<'t>) -> Tensor<'t> {
+    let y = x.conv2d(weight, ConvOptions::new().padding(1)) + bias.reshape([bias.size(), 1, 1]);
+    y.relu().max_pool2d(PoolOptions::new(2))
 }
 
 /// W5.

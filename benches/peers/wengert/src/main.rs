@@ -13,6 +13,7 @@ fn main() {
             ("W1", "eager"),
             ("W2", "eager"),
             ("W3", "eager"),
+            ("W4", "eager"),
             ("W5", "eager"),
             ("W6", "eager"),
             ("W7", "eager"),
@@ -22,7 +23,7 @@ fn main() {
             ("W11", "eager"),
             ("W11", "objective"),
         ],
-        missing: &[("W4", "convolution and pooling are not there yet")],
+        missing: &[],
         prepare,
     });
 }
@@ -32,6 +33,7 @@ fn prepare(workload: &str, variant: &str) -> Box<dyn Job> {
         "W1" => step::sgd(bed::workloads::mlp(1000, &bed::workloads::TINY), losses::tiny()),
         "W2" => step::adam(bed::workloads::mlp(2000, &bed::workloads::DIGITS), losses::digits()),
         "W3" => step::adam(bed::workloads::mlp(3000, &bed::workloads::MNIST), losses::mnist()),
+        "W4" => step::adam(bed::workloads::cnn(), losses::cnn()),
         "W5" => step::adam(bed::workloads::lstm(), losses::lstm()),
         "W6" => step::adam(bed::workloads::transformer(), losses::transformer()),
         "W7" => step::gradient(losses::chain_input(), losses::chain),
