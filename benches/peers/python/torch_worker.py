@@ -3,6 +3,8 @@
 import functools
 import os
 
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # in this process, so that its memory and its locks are its own
+
 import torch
 import torch.nn.functional as F
 

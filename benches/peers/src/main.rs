@@ -59,6 +59,7 @@ fn measure(workload: &str, peers: &[peers::Peer], options: &Options) -> Vec<Row>
             Err(why) => eprintln!("failed: {why}"),
         }
     }
+    running.iter().for_each(Running::pause);
     for round in 0..options.rounds {
         for worker in &mut running {
             let warm = if round == 0 { options.warm } else { options.warm / 5.0 };

@@ -55,10 +55,11 @@ pub fn is_apart(workload: &str, variant: &str) -> bool {
 pub fn tolerances(workload: &str, variant: &str) -> [f64; 3] {
     match (workload, variant) {
         ("W5", "nn.LSTM") => [1e-5, 1e-2, 0.0], // trains a second bias too
+        ("W7", _) => [5e-3, 5e-3, 1e-4],        // some add up four million squares one by one
         ("W9", _) => [1e-3, 1e-3, 1e-3],        // thousands of roundings in a row
-        ("W10", _) => [1e-5, 1e-4, 1e-3],
+        ("W10", _) => [1e-4, 1e-4, 1e-3],
         ("W11", _) => [1e-10, 1e-10, 1e-9],
-        _ => [1e-5, 1e-4, 1e-4],
+        _ => [1e-4, 1e-4, 1e-4],
     }
 }
 

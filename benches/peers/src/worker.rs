@@ -31,14 +31,18 @@ impl Running {
         Ok(Running { row, times: Vec::new(), child, to, from })
     }
 
-    /// Waits until it has prepared, notes what it computed, and stops it.
+    /// Waits until it has prepared, and notes what it computed.
     pub fn ready(mut self) -> Result<Running, String> {
         let said = self.hear()?;
         let number = |name: &str| said[name].as_f64();
         (self.row.loss0, self.row.loss10, self.row.check, self.row.base_mb) =
             (number("loss0"), number("loss10"), number("check"), number("base_mb"));
-        self.signal(Signal::STOP);
         Ok(self)
+    }
+
+    /// Stops it until it is to run. Not before all are ready: one that is stopped may hold a lock on a cache that another waits for.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
     }
 
     /// Has it take steps: at least `least`, at most `most`, for some seconds.
@@ -47,19 +51,18 @@ impl Running {
         if let Ok(said) = self.ask(&format!("run {warm} {seconds} {least} {most}")) {
             self.times.extend(said["ms"].as_array().into_iter().flatten().filter_map(Value::as_f64));
         }
-        self.signal(Signal::STOP);
+        self.pause();
     }
 
     /// Asks how much memory it took, and lets it go.
     pub fn end(mut self) -> Result<Row, String> {
         self.signal(Signal::CONT);
         self.row.peak_mb = self.ask("end")?["peak_mb"].as_f64();
-        let _ = self.child.wait();
         self.times.sort_by(f64::total_cmp);
         let at = |share: f64| self.times.get((self.times.len() as f64 * share) as usize).copied();
         (self.row.median_ms, self.row.min_ms, self.row.p90_ms) = (at(0.5), at(0.0), at(0.9));
         self.row.steps = self.times.len();
-        Ok(self.row)
+        Ok(self.row.clone())
     }
 
     fn ask(&mut self, line: &str) -> Result<Value, String> {
@@ -83,5 +86,12 @@ impl Running {
 
     fn signal(&self, signal: Signal) {
         let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
