@@ -65,6 +65,10 @@ impl Build<'_> {
             }
             KernelClass::Leaf | KernelClass::Pointwise(_) => unreachable!("handled above"),
         };
+        let mut args = args;
+        if op == Op::Contract {
+            args.push(Arg::Scalar(Literal::Bits(n.dtype.bits(1.0)), n.dtype));
+        }
         self.builder.push(op, args, shape, n.dtype, origin)
     }
 

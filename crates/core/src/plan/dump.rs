@@ -29,7 +29,7 @@ impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kernel::Fused(k) => k.fmt(f),
-            Kernel::Contract(k) => writeln!(f, "contract {} @ {} -> b{}", k.a, k.b, k.out),
+            Kernel::Contract(k) => k.fmt(f),
             Kernel::Convolve(k) => {
                 writeln!(f, "convolve for the {:?} of {} and {}, {} groups of {} -> b{}", k.kind, k.a, k.b, k.groups, k.window, k.out)
             }
@@ -60,6 +60,27 @@ impl fmt::Display for Kernel {
             Kernel::Generate(k) => writeln!(f, "generate {:?} {}{:?} -> b{}", k.kind, k.dtype, k.shape, k.out),
             Kernel::Opaque(k) => writeln!(f, "opaque {}{:?} -> b{}", k.dtype, k.shape, k.out),
         }
+    }
+}
+
+/// One line for a product; a sum of several takes a line for each.
+impl fmt::Display for Contract {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "contract")?;
+        let alone = self.terms.len() == 1;
+        for t in &self.terms {
+            write!(f, "{} ", if alone { "" } else { "\n   " })?;
+            match t.alpha {
+                ScalarSource::Literal(bits) if t.a.dtype.number(bits) == 1.0 => {}
+                ScalarSource::Literal(bits) => write!(f, "{} * ", t.a.dtype.number(bits))?,
+                ScalarSource::Slot(i) => write!(f, "slot {i} * ")?,
+            }
+            write!(f, "{} @ {}", t.a, t.b)?;
+        }
+        if let Some(add) = &self.add {
+            write!(f, "{}+ {add}", if alone { " " } else { "\n    " })?;
+        }
+        writeln!(f, "{}-> b{}", if alone { " " } else { "\n    " }, self.out)
     }
 }
 

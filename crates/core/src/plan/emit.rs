@@ -195,7 +195,11 @@ impl Emit<'_> {
         let out = self.out.buffer_of[&id];
         let operand = |i: usize| self.place(node.args[i].node().expect("a tensor operand"));
         match &node.op {
-            Op::Contract => Kernel::Contract(Contract { a: operand(0), b: operand(1), out }),
+            Op::Contract => {
+                let term = |i: usize| Term { a: operand(i), b: operand(i + 1), alpha: scalar(node.args[i + 2]).0 };
+                let (terms, add) = (node.args.len() / 3, (node.args.len() % 3 == 1).then(|| operand(node.args.len() - 1)));
+                Kernel::Contract(Contract { terms: (0..terms).map(|t| term(3 * t)).collect(), add, out })
+            }
             Op::Convolve(kind, attrs) => Kernel::Convolve(ConvolveKernel {
                 kind: *kind,
                 a: operand(0),

@@ -92,7 +92,8 @@ pub enum Op {
     View(View, AttrList),
     /// Axes folded away.
     Reduce(Fold, AttrList),
-    /// Matrix products.
+    /// Sums of matrix products. Arguments: two matrices and the scalar that multiplies their product, for each; then, if their number
+    /// leaves one over, what is added.
     Contract,
     /// Convolutions and their transposes.
     Convolve(Convolution, AttrList),

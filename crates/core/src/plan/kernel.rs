@@ -151,14 +151,36 @@ impl Fold {
     }
 }
 
-/// `out[b.., i, j] = Σ_l a[b.., i, l] * b[b.., l, j]`; `out` is dense.
+/// `out = add + Σ_t alpha_t * a_t @ b_t` over batch axes that all of them share; `out` is dense.
 pub struct Contract {
+    /// The products, at least one, all of one dtype.
+    pub terms: SmallVec<[Term; 1]>,
+    /// What they are added to, `[batch.., m, n]`, any strides.
+    pub add: Option<Place>,
+    /// Dense `[batch.., m, n]`.
+    pub out: BufferId,
+}
+
+/// `alpha * a @ b`: `alpha * Σ_l a[b.., i, l] * b[b.., l, j]`.
+pub struct Term {
     /// `[batch.., m, k]`, any strides.
     pub a: Place,
     /// `[batch.., k, n]`, any strides.
     pub b: Place,
-    /// Dense `[batch.., m, n]`.
-    pub out: BufferId,
+    /// What each sum is multiplied by.
+    pub alpha: ScalarSource,
+}
+
+impl Contract {
+    /// Of the operands and the result.
+    pub fn dtype(&self) -> DType {
+        self.terms[0].a.dtype
+    }
+
+    /// All operands.
+    pub fn operands(&self) -> impl Iterator<Item = &Place> {
+        self.terms.iter().flat_map(|t| [&t.a, &t.b]).chain(&self.add)
+    }
 }
 
 /// See [`Convolution`]; `out` is dense.

@@ -56,7 +56,7 @@ pub(crate) fn touches(kernel: &Kernel) -> (Vec<&Place>, Vec<BufferId>) {
             let written = k.stores.iter().map(|s| s.to.buffer).chain(k.folds.iter().map(|f| f.to));
             (k.loads.iter().map(|l| &l.from).collect(), written.collect())
         }
-        Kernel::Contract(k) => (vec![&k.a, &k.b], vec![k.out]),
+        Kernel::Contract(k) => (k.operands().collect(), vec![k.out]),
         Kernel::Convolve(k) => (vec![&k.a, &k.b], vec![k.out]),
         Kernel::Pool(k) => ([&k.x].into_iter().chain(&k.with).collect(), vec![k.out]),
         Kernel::Index(k) => ([&k.x, &k.index].into_iter().chain(&k.src).collect(), vec![k.out]),

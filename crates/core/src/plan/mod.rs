@@ -120,8 +120,8 @@ impl Plan {
                 stores.chain(folds).collect()
             }
             Kernel::Contract(k) => {
-                let (rank, a, b) = (k.a.dims.len(), &k.a.dims, &k.b.dims);
-                vec![(k.out, k.a.dtype, size(&a[..rank - 1]) * b[rank - 1])]
+                let (a, b) = (&k.terms[0].a.dims, &k.terms[0].b.dims);
+                vec![(k.out, k.dtype(), size(&a[..a.len() - 1]) * b[b.len() - 1])]
             }
             Kernel::Convolve(k) => vec![(k.out, k.a.dtype, size(&k.dims))],
             Kernel::Pool(k) => vec![(k.out, k.x.dtype, size(&k.dims))],

@@ -1,113 +1,342 @@
 //! How are matrix products cut into parts for the cores?
 //!
-//! All cuts depend on shapes only: see [`gemm`](super::gemm) for what computes a part, and in which order it sums.
+//! All cuts depend on shapes only: see [`gemm`](super::gemm) for what computes a part, and in which order it sums. Each part of the
+//! output is written by one task, term after term, while it is in that core's cache. Outputs too small to be cut, of long sums, are put
+//! together from a number of partial sums that depends on shapes as well.
 
 use super::{
     gemm::{Engine, Matrix, Product, dots, multiply},
     isa::Isa,
-    strided::{Rows, Shared, dense, dense_strides, memory},
+    scratch::with_partials,
+    strided::{Shared, dense, memory},
+    transpose::gather,
 };
 use crate::{
     DType,
     execute::{frame::Frame, threads},
-    plan::kernel::{Contract, Place},
+    memory::Buffer,
+    plan::kernel::{Contract, Place, Term},
 };
+use smallvec::SmallVec;
+use std::ops::Range;
 
 /// Multiplications that a task should have at least: some 2 µs.
 const TASK: usize = 1 << 17;
-/// So many products are not cut: each is a task's own.
-const MANY: usize = 8;
-/// Most columns of a part: so much of `b`, as packed for a part, stays in the core's own cache.
-const WIDTH: usize = 192;
-/// Columns of a part are a multiple of this, unless they are the last: whole registers for every instruction set.
-const GRAIN: usize = 48;
-/// Fewest and most rows of a part of many: each part packs its columns of `b` for itself.
-const ROWS: [usize; 2] = [32, 128];
+/// So many tasks are enough, if they are alike.
+const ENOUGH: usize = 8;
+/// Columns of a part, if there are so many: each part packs its columns of `b` for itself.
+const WIDTH: usize = 64;
+/// Fewest rows of a part: packing its columns of `b` should be little beside them.
+const HEIGHT: usize = 64;
+/// Fewest terms of a partial sum.
+const TERMS: usize = 1 << 11;
+/// From so many elements on, the transposed left operands of a product that is cut are gathered once for all parts.
+const TURNED: usize = 1 << 13;
+/// Elements between the rows of what is gathered, beyond their length: rows of a power of two would share few lines of the cache.
+const APART: usize = 16;
 
 /// Matrix products over the batch axes, for every layout of the operands.
 pub fn run(kernel: &Contract, frame: &Frame) {
-    debug_assert_eq!(kernel.a.dtype, kernel.b.dtype);
     let isa = Isa::current();
-    match kernel.a.dtype {
-        DType::F32 => batch::<f32>(kernel, frame, isa),
-        DType::F64 => batch::<f64>(kernel, frame, isa),
-        DType::I64 => batch::<i64>(kernel, frame, isa),
+    match kernel.dtype() {
+        DType::F32 => products::<f32>(kernel, frame, isa),
+        DType::F64 => products::<f64>(kernel, frame, isa),
+        DType::I64 => products::<i64>(kernel, frame, isa),
         DType::Bool => panic!("a matrix product needs numbers, found bool"),
     }
 }
 
-fn batch<T: Engine>(Contract { a, b, out }: &Contract, frame: &Frame, isa: Isa) {
-    let (mut rank, k) = (a.dims.len() - 2, a.dims[a.dims.len() - 1]);
-    let (mut m, n) = (a.dims[rank], b.dims[rank + 1]);
-    debug_assert_eq!((&a.dims[..rank], k), (&b.dims[..rank], b.dims[rank]));
-    let size: usize = a.dims[..=rank].iter().product::<usize>() * n;
-    let (x, y, out) = (memory::<T>(frame, a), memory::<T>(frame, b), dense::<T>(frame, *out, size));
-    let matrix = |place: &Place, data, r: usize| Matrix { data, row: place.strides[r], col: place.strides[r + 1] };
-    let (x, y) = (matrix(a, x, rank), matrix(b, y, rank));
-    // Products that share `b` and whose rows run on into each other are one product.
-    while rank > 0 && b.strides[rank - 1] == 0 && a.strides[rank - 1] == m as isize * x.row {
-        rank -= 1;
-        m *= a.dims[rank];
-    }
-    let dims = &a.dims[..rank];
-    let count: usize = dims.iter().product();
-    if m * n == 0 || count == 0 {
+fn products<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
+    let batch = Batch::of(kernel);
+    if batch.m * batch.n * batch.count == 0 {
         return;
     }
-    let rows = Rows::new(dims, [(a.offset, &a.strides[..rank]), (b.offset, &b.strides[..rank]), (0, &dense_strides(dims))]);
-    let group = if count < MANY { count } else { (TASK / (m * n * k).max(1)).clamp(1, count) };
+    let out = dense::<T>(frame, kernel.out, batch.m * batch.n * batch.count);
+    let all = Products { kernel, frame, batch, isa, out, turned: None };
+    let Batch { m, n, count, terms, .. } = all.batch;
+    let work = m * n * terms.max(1);
+    if count < ENOUGH && work >= 2 * TASK {
+        if count == 1 && partial_sums(m, n, terms) > 1 {
+            return all.by_partial_sums();
+        }
+        let cut = Cut::of(m, n, work);
+        if cut.parts() > 1 {
+            return all.cut(cut);
+        }
+    }
+    let group = if count == 1 { 1 } else { (TASK / work).clamp(1, count) };
     threads::run(count.div_ceil(group), &|task| {
-        rows.each(task * group..((task + 1) * group).min(count), |[x_at, y_at, number], len| {
-            for i in 0..len as isize {
-                let a = Matrix { data: Shared::new(x.data.at(x_at + i * rows.steps[0])), ..x };
-                let b = Matrix { data: Shared::new(y.data.at(y_at + i * rows.steps[1])), ..y };
-                let out = Shared::new(out.at((number + i * rows.steps[2]) * (m * n) as isize));
-                product(Product { m, n, k, a, b, out: Matrix { data: out, row: n as isize, col: 1 } }, isa);
+        for number in task * group..((task + 1) * group).min(count) {
+            all.part(number, 0..m, 0..n);
+        }
+    });
+}
+
+/// The products of a kernel, as matrices with as few batch axes as their strides allow.
+struct Batch {
+    /// Length of each axis, and the axis of the operands that tells its strides.
+    axes: SmallVec<[(usize, usize); 8]>,
+    /// Number of products.
+    count: usize,
+    m: usize,
+    n: usize,
+    /// Of all terms together.
+    terms: usize,
+    /// The axis of the operands that tells the stride from row to row.
+    rows: usize,
+}
+
+impl Batch {
+    fn of(kernel: &Contract) -> Batch {
+        let (a, b) = (&kernel.terms[0].a, &kernel.terms[0].b);
+        let rank = a.dims.len() - 2;
+        let terms = kernel.terms.iter().map(|t| t.a.dims[rank + 1]).sum();
+        let mut batch = Batch { axes: SmallVec::new(), count: 1, m: a.dims[rank], n: b.dims[rank + 1], terms, rows: rank };
+        let strides = |inner: usize, outer: usize, len: usize| {
+            let run_on = |p: &Place| p.strides[outer] == p.strides[inner] * len as isize;
+            kernel.terms.iter().all(|t| run_on(&t.a) && run_on(&t.b)) && kernel.add.as_ref().is_none_or(run_on)
+        };
+        for axis in (0..rank).filter(|&axis| a.dims[axis] != 1).rev() {
+            match batch.axes.last_mut() {
+                Some((len, inner)) if strides(*inner, axis, *len) => *len *= a.dims[axis],
+                _ => batch.axes.push((a.dims[axis], axis)),
+            }
+        }
+        // Products that share `b` and whose rows run on into each other are one product.
+        while let Some(&(len, axis)) = batch.axes.first() {
+            let run_on = |p: &Place| batch.m == 1 || p.strides[axis] == p.strides[batch.rows] * batch.m as isize;
+            let shared = kernel.terms.iter().all(|t| t.b.strides[axis] == 0 && run_on(&t.a));
+            if !shared || !kernel.add.as_ref().is_none_or(run_on) {
+                break;
+            }
+            batch.rows = if batch.m == 1 { axis } else { batch.rows };
+            batch.m *= len;
+            batch.axes.remove(0);
+        }
+        batch.count = batch.axes.iter().map(|a| a.0).product();
+        batch
+    }
+
+    /// Where product `number` of an operand begins.
+    fn offset(&self, place: &Place, mut number: usize) -> isize {
+        let mut at = place.offset;
+        let outermost = self.axes.len().wrapping_sub(1);
+        for (i, &(len, axis)) in self.axes.iter().enumerate() {
+            let index = if i == outermost { number } else { number % len };
+            at += index as isize * place.strides[axis];
+            if i != outermost {
+                number /= len;
+            }
+        }
+        at
+    }
+}
+
+/// Rows and columns of the parts of a product.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    tall: usize,
+    wide: usize,
+    down: usize,
+    across: usize,
+}
+
+impl Cut {
+    fn of(m: usize, n: usize, work: usize) -> Cut {
+        let wanted = (work / TASK).clamp(1, ENOUGH);
+        let mut across = if wanted > 1 { (n / WIDTH).max(1) } else { 1 };
+        let down = if n < WIDTH / 2 { wanted.min(m / 8) } else { wanted.div_ceil(across).min(m / HEIGHT) }.max(1);
+        if down * across == 1 && wanted > 1 && n >= WIDTH / 2 {
+            across = 2;
+        }
+        let (tall, wide) = (m.div_ceil(down).next_multiple_of(4), n.div_ceil(across).next_multiple_of(8));
+        Cut { tall, wide, down: m.div_ceil(tall), across: n.div_ceil(wide) }
+    }
+
+    fn parts(self) -> usize {
+        self.down * self.across
+    }
+
+    /// Rows and columns of a part.
+    fn part(self, number: usize, m: usize, n: usize) -> [Range<usize>; 2] {
+        let (row, col) = (number / self.across * self.tall, number % self.across * self.wide);
+        [row..m.min(row + self.tall), col..n.min(col + self.wide)]
+    }
+}
+
+/// How many partial sums a product is put together from.
+fn partial_sums(m: usize, n: usize, terms: usize) -> usize {
+    let cut = Cut::of(m, n, m * n * terms).parts();
+    if cut > 1 { 1 } else { (m * n * terms / (2 * TASK)).min(terms / TERMS).clamp(1, ENOUGH) }
+}
+
+/// What all parts of a kernel's products need.
+struct Products<'a, T> {
+    kernel: &'a Contract,
+    frame: &'a Frame<'a>,
+    batch: Batch,
+    isa: Isa,
+    out: Shared<T>,
+    /// The left operands of all terms side by side, row after row, where they were gathered.
+    turned: Option<Matrix<T>>,
+}
+
+impl<T: Engine> Products<'_, T> {
+    /// A matrix of product `number` of an operand; its rows and columns are these axes of it.
+    fn matrix(&self, place: &Place, number: usize, row: usize, col: usize) -> Matrix<T> {
+        let data = Shared::new(memory::<T>(self.frame, place).at(self.batch.offset(place, number)));
+        Matrix { data, row: place.strides[row], col: place.strides[col] }
+    }
+
+    fn rank(&self) -> usize {
+        self.kernel.terms[0].a.dims.len()
+    }
+
+    /// A term of product `number`.
+    fn term(&self, term: &Term, number: usize) -> Product<T> {
+        let (rank, &Batch { m, n, rows, .. }) = (self.rank(), &self.batch);
+        let out = Matrix { data: Shared::new(self.out.at((number * m * n) as isize)), row: n as isize, col: 1 };
+        let a = self.matrix(&term.a, number, rows, rank - 1);
+        let b = self.matrix(&term.b, number, rank - 2, rank - 1);
+        Product { m, n, k: term.a.dims[rank - 1], a, b, out, alpha: T::of_bits(self.frame.scalar(term.alpha)), added: false }
+    }
+
+    /// Parts of each product, spread over the threads.
+    fn cut(mut self, cut: Cut) {
+        let Batch { m, n, count, .. } = self.batch;
+        let gathered = (count == 1).then(|| self.gather_left(cut)).flatten();
+        self.turned = gathered.as_ref().map(|g| g.1);
+        threads::run(count * cut.parts(), &|task| {
+            let [rows, cols] = cut.part(task % cut.parts(), m, n);
+            self.part(task / cut.parts(), rows, cols);
+        });
+    }
+
+    /// Gathers the transposed left operands, if they are large and several parts would do it.
+    fn gather_left(&self, cut: Cut) -> Option<(Buffer, Matrix<T>)> {
+        let (&Batch { m, terms, rows, .. }, last) = (&self.batch, self.rank() - 1);
+        let turned = self.kernel.terms.iter().all(|t| t.a.strides[rows] == 1 && t.a.strides[last] != 1);
+        if !turned || cut.across == 1 || m * terms < TURNED {
+            return None;
+        }
+        let row = terms + APART;
+        let buffer = Buffer::new(m * row * size_of::<T>());
+        let to = Matrix { data: Shared::new(buffer.ptr().cast::<T>()), row: row as isize, col: 1 };
+        let tall = m.div_ceil(ENOUGH).next_multiple_of(16);
+        threads::run(m.div_ceil(tall), &|task| {
+            let (first, mut col) = (task * tall, 0);
+            for term in &self.kernel.terms {
+                let k = term.a.dims[last];
+                let from = self.matrix(&term.a, 0, rows, last).from(first, 0);
+                // SAFETY: `memory` checked the operand; the rows of the buffer are this task's own.
+                unsafe { gather(from, [tall.min(m - first), k], to.at(first, col), row) };
+                col += k;
             }
         });
-    });
+        Some((buffer, to))
+    }
+
+    /// Some rows and columns of product `number`: all of its terms, on this thread.
+    fn part(&self, number: usize, rows: Range<usize>, cols: Range<usize>) {
+        let out = Matrix { data: self.out, row: self.batch.n as isize, col: 1 }.from(number * self.batch.m, 0);
+        if let Some(add) = &self.kernel.add {
+            let add = self.matrix(add, number, self.batch.rows, self.rank() - 1);
+            copy(add.from(rows.start, cols.start), [rows.len(), cols.len()], out.from(rows.start, cols.start));
+        }
+        let (mut added, mut column) = (self.kernel.add.is_some(), 0);
+        for term in &self.kernel.terms {
+            let mut p = self.term(term, number);
+            (p.a, column) = (self.turned.map_or(p.a, |t| t.from(0, column)), column + p.k);
+            compute(Product { added, ..p }, rows.clone(), cols.clone(), self.isa);
+            added = true;
+        }
+    }
+
+    /// One product as partial sums of its terms, which are added in their order.
+    fn by_partial_sums(self) {
+        let Batch { m, n, terms, .. } = self.batch;
+        let chunk = terms.div_ceil(partial_sums(m, n, terms)).next_multiple_of(super::gemm::DEPTH);
+        let list = self.kernel.terms.iter().map(|t| t.a.dims[self.rank() - 1].div_ceil(chunk));
+        let sums: usize = list.clone().sum();
+        with_partials(sums * m * n * size_of::<T>(), |partials| {
+            let partials = Shared::new(partials.cast::<T>());
+            let partial = |s: usize| Matrix { data: Shared::new(partials.at((s * m * n) as isize)), row: n as isize, col: 1 };
+            threads::run(sums, &|s| {
+                let mut first = 0;
+                for (term, chunks) in self.kernel.terms.iter().zip(list.clone()) {
+                    if s < first + chunks {
+                        let (p, at) = (self.term(term, 0), (s - first) * chunk);
+                        let p = Product { k: chunk.min(p.k - at), a: p.a.from(0, at), b: p.b.from(at, 0), out: partial(s), ..p };
+                        return compute(p, 0..m, 0..n, self.isa);
+                    }
+                    first += chunks;
+                }
+            });
+            let out = Matrix { data: self.out, row: n as isize, col: 1 };
+            match &self.kernel.add {
+                Some(add) => copy(self.matrix(add, 0, self.batch.rows, self.rank() - 1), [m, n], out),
+                None => copy(partial(0), [m, n], out),
+            }
+            for s in usize::from(self.kernel.add.is_none())..sums {
+                for i in 0..m * n {
+                    // SAFETY: both hold `m * n` elements, and the tasks are done.
+                    unsafe { *out.at(0, i) = (*out.at(0, i)).plus(*partial(s).at(0, i)) };
+                }
+            }
+        });
+    }
 }
 
-/// One product whose result is dense.
-fn product<T: Engine>(whole: Product<T>, isa: Isa) {
-    let Product { m, n, k, a, b, out } = whole;
-    if k == 0 {
-        // SAFETY: the product's own part of the output, which is dense.
-        return unsafe { std::slice::from_raw_parts_mut(out.at(0, 0), m * n) }.fill(T::default());
+/// Some rows and columns of a product, on this thread.
+fn compute<T: Engine>(whole: Product<T>, rows: Range<usize>, cols: Range<usize>, isa: Isa) {
+    let (a, b, out) = (whole.a.from(rows.start, 0), whole.b.from(0, cols.start), whole.out.from(rows.start, cols.start));
+    let mut p = Product { m: rows.len(), n: cols.len(), a, b, out, ..whole };
+    if p.k == 0 {
+        return nothing(p);
     }
-    if n == 1 && m > 1 {
+    let mut alone = whole.m == 1;
+    if whole.n == 1 && whole.m > 1 {
         // A dense column is a dense row: its transpose's product.
-        let out = Matrix { row: m as isize, ..out };
-        return product(Product { m: 1, n: m, k, a: b.transposed(), b: a.transposed(), out }, isa);
+        (p.m, p.n, p.a, p.b, alone) = (1, p.m, p.b.transposed(), p.a.transposed(), true);
     }
-    let along_terms = m == 1 && b.row == 1 && a.col == 1;
-    let [tall, wide] = part(&whole);
-    let across = n.div_ceil(wide);
-    threads::run(m.div_ceil(tall) * across, &|t| {
-        let (row, col) = (t / across * tall, t % across * wide);
-        let (m, n) = (tall.min(m - row), wide.min(n - col));
-        let part = Product { m, n, k, a: a.from(row, 0), b: b.from(0, col), out: out.from(row, col) };
-        // SAFETY: `memory` and `dense` checked the matrices; parts of `out` are disjoint; the machine's own instruction set.
-        unsafe { if along_terms { dots(&part, isa) } else { multiply(&part, isa) } };
-    });
+    // SAFETY: `memory` and `dense` checked the matrices; parts of `out` are disjoint; the machine's own instruction set.
+    unsafe { if alone && p.b.row == 1 && p.a.col == 1 { dots(&p, isa) } else { multiply(&p, isa) } }
 }
 
-/// Rows and columns of a part.
-fn part<T>(&Product { m, n, k, .. }: &Product<T>) -> [usize; 2] {
-    let worth = |other: usize| TASK.div_ceil(other * k);
-    if m <= ROWS[0] {
-        return [m, worth(m).next_multiple_of(if m == 1 { 64 } else { GRAIN })];
+/// A sum of no terms, times `alpha`: zero, unless that is infinite or no number.
+fn nothing<T: Engine>(p: Product<T>) {
+    let zero = p.alpha.times(T::default());
+    for (i, j) in (0..p.m).flat_map(|i| (0..p.n).map(move |j| (i, j))) {
+        // SAFETY: an element of the caller's part of `out`.
+        unsafe { *p.out.at(i, j) = if p.added { (*p.out.at(i, j)).plus(zero) } else { zero } };
     }
-    let wide = n.div_ceil(n.div_ceil(WIDTH)).next_multiple_of(GRAIN);
-    let tall = (m / 2).clamp(ROWS[0], ROWS[1]).max(worth(wide.min(n)));
-    [tall.next_multiple_of(8), wide]
+}
+
+/// Copies a matrix of any strides to one whose columns are neighbours.
+fn copy<T: Engine>(from: Matrix<T>, [rows, cols]: [usize; 2], to: Matrix<T>) {
+    if from.row == 1 || from.col == 1 {
+        // SAFETY: `memory` and `dense` checked the matrices, which don't overlap.
+        return unsafe { gather(from, [rows, cols], to.at(0, 0), to.row as usize) };
+    }
+    for i in 0..rows {
+        // SAFETY: as above.
+        let row = unsafe { std::slice::from_raw_parts_mut(to.at(i, 0), cols) };
+        for (j, v) in row.iter_mut().enumerate() {
+            // SAFETY: as above.
+            *v = unsafe { *from.at(i, j) };
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::strided::tests::*, *};
-    use crate::execute::threads::set_threads;
+    use super::{
+        super::strided::{dense_strides, tests::*},
+        *,
+    };
+    use crate::{execute::threads::set_threads, plan::kernel::ScalarSource};
     use rand::{RngExt, rngs::StdRng};
+    use smallvec::smallvec;
 
     fn naive<T: Engine>(a: &[T], b: &[T], [count, m, n, k]: [usize; 4]) -> Vec<f64> {
         let mut out = vec![0.0; count * m * n];
@@ -121,6 +350,11 @@ mod tests {
         out
     }
 
+    fn single(a: &Place, b: &Place, out: u32) -> Contract {
+        let alpha = ScalarSource::Literal(a.dtype.bits(1.0));
+        Contract { terms: smallvec![Term { a: a.clone(), b: b.clone(), alpha }], add: None, out }
+    }
+
     /// Small integers, so that every order of summation gives the same bits.
     fn check<T: Engine>(rng: &mut StdRng, outer: &[usize], [m, n, k]: [usize; 3]) {
         let mut memory = Memory::new();
@@ -130,7 +364,7 @@ mod tests {
         let expected = naive(&memory.elements::<T>(&a), &memory.elements::<T>(&b), [count, m, n, k]);
         for isa in Isa::available() {
             let out = memory.add(&vec![T::from_f64(9.0); count * m * n]);
-            batch::<T>(&Contract { a: a.clone(), b: b.clone(), out }, &memory.frame(), isa);
+            products::<T>(&single(&a, &b, out), &memory.frame(), isa);
             let found: Vec<f64> = memory.read::<T>(out).into_iter().map(T::to_f64).collect();
             assert_eq!(found, expected, "{isa:?} {outer:?} {m} {n} {k} {a:?} {b:?}");
         }
@@ -169,6 +403,101 @@ mod tests {
         }
     }
 
+    /// Sums of products of every length, multiplied and added to something; small integers again.
+    fn check_sums<T: Engine>(rng: &mut StdRng, outer: &[usize], [m, n]: [usize; 2]) {
+        let mut memory = Memory::new();
+        let count: usize = outer.iter().product();
+        let (mut terms, mut expected) = (SmallVec::new(), vec![0.0; count * m * n]);
+        for _ in 0..rng.random_range(1..5) {
+            let k = [0, 1, 3, 30, 200][rng.random_range(0..5)];
+            let a = memory.place::<T>(rng, &[outer, &[m, k]].concat());
+            let b = memory.place::<T>(rng, &[outer, &[k, n]].concat());
+            let factor = [1.0, -1.0, 3.0][rng.random_range(0..3)];
+            memory.slots.push(T::DTYPE.bits(factor));
+            let product = naive(&memory.elements::<T>(&a), &memory.elements::<T>(&b), [count, m, n, k]);
+            expected.iter_mut().zip(product).for_each(|(e, p)| *e += factor * p);
+            terms.push(Term { a, b, alpha: ScalarSource::Slot(memory.slots.len() as u32 - 1) });
+        }
+        let add = rng.random_bool(0.5).then(|| memory.place::<T>(rng, &[outer, &[m, n]].concat()));
+        for add in &add {
+            expected.iter_mut().zip(memory.elements::<T>(add)).for_each(|(e, v)| *e += v.to_f64());
+        }
+        let out = memory.add(&vec![T::from_f64(9.0); count * m * n]);
+        let kernel = Contract { terms, add, out };
+        for isa in Isa::available() {
+            products::<T>(&kernel, &memory.frame(), isa);
+            let found: Vec<f64> = memory.read::<T>(out).into_iter().map(T::to_f64).collect();
+            assert_eq!(found, expected, "{isa:?} {outer:?} {m} {n}");
+        }
+    }
+
+    #[test]
+    fn sums_of_products_equal_the_naive_ones() {
+        let mut rng = rng(8);
+        for round in 0..200 {
+            let size = [7, 40, 130][round % 3];
+            let dims = [0; 2].map(|_| rng.random_range(1..size));
+            let outer = random_dims(&mut rng, [0, 0, 1, 2][round % 4]);
+            check_sums::<f32>(&mut rng, &outer, dims);
+            check_sums::<f64>(&mut rng, &outer, dims);
+            check_sums::<i64>(&mut rng, &outer, dims);
+        }
+    }
+
+    #[test]
+    fn sums_of_products_have_the_same_bits_on_any_number_of_threads() {
+        let mut rng = rng(9);
+        let mut memory = Memory::new();
+        // Cut across and down, with the left operands gathered; few large ones; partial sums of long ones.
+        for (outer, [m, n], ks) in [
+            (vec![], [200, 300], vec![70, 600, 1]),
+            (vec![3], [130, 90], vec![40]),
+            (vec![], [5, 9], vec![70_000, 300]),
+            (vec![], [1, 1], vec![1 << 20]),
+        ] {
+            let shape = |last: [usize; 2]| [&outer[..], &last].concat();
+            let mut place = |dims: Vec<usize>, turned: bool| {
+                let data: Vec<f32> = (0..dims.iter().product()).map(|_| rng.random_range(-1.0..1.0)).collect();
+                let mut strides = dense_strides(&dims);
+                let rank = dims.len();
+                if turned {
+                    (strides[rank - 2], strides[rank - 1]) = (1, dims[rank - 2] as isize);
+                }
+                Place { buffer: memory.add(&data), dtype: DType::F32, offset: 0, dims: dims.as_slice().into(), strides }
+            };
+            let alpha = ScalarSource::Literal(DType::F32.bits(0.3));
+            let terms = ks.iter().map(|&k| Term { a: place(shape([m, k]), true), b: place(shape([k, n]), false), alpha }).collect();
+            let add = Some(place(shape([m, n]), false));
+            let out = memory.add(&vec![0f32; outer.iter().product::<usize>() * m * n]);
+            let kernel = Contract { terms, add, out };
+            let [one, two, seven] = [1, 2, 7].map(|threads| {
+                set_threads(threads);
+                run(&kernel, &memory.frame());
+                memory.read::<f32>(out)
+            });
+            set_threads(2);
+            assert!(one == two && two == seven, "{outer:?} {m} {n} {ks:?}");
+        }
+    }
+
+    #[test]
+    fn a_factor_of_zero_times_infinity_is_no_number_and_old_memory_is_not_read() {
+        let mut memory = Memory::new();
+        let (a, b) = (memory.add(&[f32::INFINITY, 1.0, 2.0, 3.0]), memory.add(&[1f32; 2 * 20]));
+        let out = memory.add(&[f32::NAN; 40]);
+        let mut kernel = single(&whole(a, [2, 2]), &whole(b, [2, 20]), out);
+        for (alpha, expected) in [(1.0, [f32::INFINITY, 5.0]), (-2.0, [f32::NEG_INFINITY, -10.0])] {
+            kernel.terms[0].alpha = ScalarSource::Literal(DType::F32.bits(alpha));
+            run(&kernel, &memory.frame());
+            let found = memory.read::<f32>(out);
+            assert!(found[..20] == [expected[0]; 20] && found[20..] == [expected[1]; 20], "{found:?}");
+        }
+        kernel.terms[0].alpha = ScalarSource::Literal(0);
+        run(&kernel, &memory.frame());
+        let found = memory.read::<f32>(out);
+        assert!(found[..20].iter().all(|v| v.is_nan()) && found[20..] == [0.0; 20], "{found:?}");
+    }
+
     #[test]
     fn the_public_entry_takes_every_dtype_and_shared_operands() {
         let mut memory = Memory::new();
@@ -183,7 +512,7 @@ mod tests {
             let a = place(ones(&mut memory, 60), &[5, 4, 3], &[12, 3, 1]);
             let b = place(ones(&mut memory, 6), &[5, 3, 2], &[0, 2, 1]);
             let out = ones(&mut memory, 40);
-            run(&Contract { a, b, out }, &memory.frame());
+            run(&single(&a, &b, out), &memory.frame());
             let found = match dtype {
                 DType::F32 => memory.read::<f32>(out).into_iter().map(f64::from).collect(),
                 DType::F64 => memory.read::<f64>(out),
@@ -209,8 +538,7 @@ mod tests {
             let (a, b) = (memory.add(&noise(&mut rng, m * k)), memory.add(&noise(&mut rng, k * n)));
             let (a, b) = (whole(a, [m, k]), whole(b, [k, n]));
             let out = memory.add(&vec![0f32; m * n]);
-            let product =
-                |memory: &Memory, a: &Place, b: &Place, out: u32| run(&Contract { a: a.clone(), b: b.clone(), out }, &memory.frame());
+            let product = |memory: &Memory, a: &Place, b: &Place, out: u32| run(&single(a, b, out), &memory.frame());
             set_threads(1);
             product(&memory, &a, &b, out);
             let all = memory.read::<f32>(out);
@@ -244,7 +572,7 @@ mod tests {
         (values[3], values[7]) = (f32::INFINITY, f32::NAN);
         let (a, b) = (memory.add(&values), memory.add(&[1f32; 3 * 4]));
         let out = memory.add(&[0f32; 20]);
-        run(&Contract { a: whole(a, [5, 3]), b: whole(b, [3, 4]), out }, &memory.frame());
+        run(&single(&whole(a, [5, 3]), &whole(b, [3, 4]), out), &memory.frame());
         let found = memory.read::<f32>(out);
         assert_eq!(found[..4], [3.0; 4]);
         assert_eq!(found[4..8], [f32::INFINITY; 4]);

@@ -112,7 +112,7 @@ fn outputs<T: Engine>(shapes: &Shapes, image: &Planes<T>, weight: Matrix<T>, out
             let patches = band.patches(image, number, group, scratch);
             let to = ((number * o + group * rows) * height + first) * width;
             let out = Matrix { data: Shared::new(out.at(to as isize)), row: (height * width) as isize, col: 1 };
-            let product = Product { m: rows, n: band.columns(), k: taps, a: weight.from(group * rows, 0), b: patches, out };
+            let product = Product::new([rows, band.columns(), taps], weight.from(group * rows, 0), patches, out);
             // SAFETY: `memory` and `dense` checked the operands; this task's own rows of the output; the machine's instructions.
             unsafe { multiply(&product, isa) };
         });
@@ -149,7 +149,7 @@ fn weights<T: Engine>(shapes: &Shapes, image: &Planes<T>, output: &Planes<T>, ou
                     let fresh = Matrix { data: Shared::new(section(at_sum).cast()), ..total };
                     let begun = unit > units * part / parts;
                     let to = if begun { fresh } else { total };
-                    let product = Product { m, n: taps, k: band.columns(), a: given, b: patches.transposed(), out: to };
+                    let product = Product::new([m, taps, band.columns()], given, patches.transposed(), to);
                     // SAFETY: `memory` checked the operands; this task's own rows of its part's sum, or its own scratch memory.
                     unsafe {
                         multiply(&product, isa);
@@ -215,7 +215,7 @@ fn images<T: Engine>(shapes: &Shapes, output: &Planes<T>, weight: Matrix<T>, out
                 let given = output.matrix([number, group * rows], rows, &band.rows, section(at_given));
                 let a = weight.from(group * rows, 0).transposed();
                 // SAFETY: `memory` checked the operands; this task's own scratch memory.
-                unsafe { multiply(&Product { m: taps, n: columns, k: rows, a, b: given, out: patches }, isa) };
+                unsafe { multiply(&Product::new([taps, columns, rows], a, given, patches), isa) };
             }
             let image = [c, tall, shapes.image[3]];
             band.put_back(patches, &lines, section(at_image), (out, number * c + group * channels, image));

@@ -23,3 +23,5 @@ pub mod pool;
 pub mod scan;
 pub mod scan_nan;
 pub mod strided;
+mod tiles;
+mod transpose;

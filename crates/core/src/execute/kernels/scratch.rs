@@ -49,12 +49,18 @@ impl Drop for Scratch {
 
 thread_local! {
     static REGISTERS: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
+    static PANELS: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
     static PARTIALS: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
 }
 
 /// Calls `work` with at least `bytes` of the thread's memory for registers, aligned to 64. Their content is arbitrary.
 pub fn with_registers<R>(bytes: usize, work: impl FnOnce(*mut u8) -> R) -> R {
     REGISTERS.with(|cell| lend(cell, bytes, work))
+}
+
+/// The same with the thread's memory for operands of matrix products that are gathered.
+pub fn with_panels<R>(bytes: usize, work: impl FnOnce(*mut u8) -> R) -> R {
+    PANELS.with(|cell| lend(cell, bytes, work))
 }
 
 /// The same with the thread's memory for partial results, which other threads may write meanwhile.

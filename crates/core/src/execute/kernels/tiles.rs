@@ -1,0 +1,198 @@
+//! Which loops of our own multiply matrices? Tiles of a few rows by sixteen columns, and sums in lanes for two vectors.
+//!
+//! The compiler turns them into vector instructions, anew for each instruction set.
+
+use super::gemm::{DEPTH, Engine, Product};
+
+/// Columns of a tile.
+pub const TILE: usize = 16;
+
+// No closures in what follows: they are compiled without the caller's instruction set, and every fused multiply-add becomes a call.
+
+/// The whole product, whose `b` has neighbouring columns: at least [`TILE`] of them in memory, if less are asked for.
+///
+/// # Safety
+/// As for [`multiply`](super::gemm::multiply).
+#[inline(always)]
+pub unsafe fn all<T: Engine, const FMA: bool>(p: &Product<T>) {
+    debug_assert_eq!((p.b.col, p.out.col), (1, 1));
+    // SAFETY: as for the caller.
+    unsafe {
+        if p.m == 1 {
+            // A row alone needs many sums side by side, as many as registers hold, to hide how long an addition takes.
+            return if size_of::<T>() == 4 { row::<T, FMA, 64>(p) } else { row::<T, FMA, 32>(p) };
+        }
+        let mut i = 0;
+        while i + 4 <= p.m {
+            rows::<T, FMA, 4>(p, i);
+            i += 4;
+        }
+        if i + 2 <= p.m {
+            rows::<T, FMA, 2>(p, i);
+            i += 2;
+        }
+        if i < p.m {
+            rows::<T, FMA, 1>(p, i);
+        }
+    }
+}
+
+/// The one row of a product.
+#[inline(always)]
+unsafe fn row<T: Engine, const FMA: bool, const WIDE: usize>(p: &Product<T>) {
+    let bulk = p.n / WIDE * WIDE;
+    for j in (0..bulk).step_by(WIDE) {
+        // SAFETY: as for the caller.
+        unsafe { tile::<T, FMA, 1, WIDE>(p, [0, j], 0..WIDE) };
+    }
+    // SAFETY: as for the caller.
+    unsafe { columns::<T, FMA, 1>(p, 0, bulk) };
+}
+
+/// Some rows of a product.
+#[inline(always)]
+unsafe fn rows<T: Engine, const FMA: bool, const ROWS: usize>(p: &Product<T>, i: usize) {
+    // SAFETY: as for the caller.
+    unsafe { columns::<T, FMA, ROWS>(p, i, 0) };
+}
+
+/// Some rows of a product, from a column on. The last tile reaches back over columns that are done, and keeps to its own.
+#[inline(always)]
+unsafe fn columns<T: Engine, const FMA: bool, const ROWS: usize>(p: &Product<T>, i: usize, from: usize) {
+    let mut j = from;
+    while j + TILE <= p.n {
+        // SAFETY: as for the caller.
+        unsafe { tile::<T, FMA, ROWS, TILE>(p, [i, j], 0..TILE) };
+        j += TILE;
+    }
+    if j < p.n {
+        let back = if p.n >= TILE { j + TILE - p.n } else { 0 };
+        // SAFETY: as for the caller; less than `TILE` columns have neighbours in memory.
+        unsafe { tile::<T, FMA, ROWS, TILE>(p, [i, j - back], back..back + p.n - j) };
+    }
+}
+
+/// One tile; only the columns `kept` are written.
+#[inline(always)]
+unsafe fn tile<T: Engine, const FMA: bool, const ROWS: usize, const COLS: usize>(
+    p: &Product<T>,
+    [row, col]: [usize; 2],
+    kept: std::ops::Range<usize>,
+) {
+    let whole = kept.start == 0 && kept.end == COLS;
+    let (mut total, mut first) = ([[T::default(); COLS]; ROWS], 0);
+    if p.added {
+        for (i, total) in total.iter_mut().enumerate() {
+            // SAFETY: the tile's part of `out`.
+            unsafe {
+                if whole {
+                    *total = p.out.at(row + i, col).cast::<[T; COLS]>().read_unaligned();
+                } else {
+                    for j in kept.start..kept.end {
+                        total[j] = *p.out.at(row + i, col + j);
+                    }
+                }
+            }
+        }
+    }
+    while first < p.k {
+        let mut sums = [[T::default(); COLS]; ROWS];
+        for l in first..p.k.min(first + DEPTH) {
+            // SAFETY: neighbouring columns of `b`.
+            let terms = unsafe { p.b.at(l, col).cast::<[T; COLS]>().read_unaligned() };
+            for (i, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: a row and a term of `a`.
+                let x = unsafe { *p.a.at(row + i, l) };
+                for (sum, y) in sums.iter_mut().zip(&terms) {
+                    *sum = x.mul_add::<FMA>(*y, *sum);
+                }
+            }
+        }
+        for (total, sums) in total.as_flattened_mut().iter_mut().zip(sums.as_flattened()) {
+            let sum = p.alpha.times(*sums);
+            *total = if first == 0 && !p.added { sum } else { total.plus(sum) };
+        }
+        first += DEPTH;
+    }
+    for (i, total) in total.iter().enumerate() {
+        // SAFETY: the tile's part of `out`, which is the caller's own.
+        unsafe {
+            if whole {
+                p.out.at(row + i, col).cast::<[T; COLS]>().write_unaligned(*total);
+            } else {
+                for j in kept.start..kept.end {
+                    *p.out.at(row + i, col + j) = total[j];
+                }
+            }
+        }
+    }
+}
+
+/// A row times a matrix whose columns are dense: sums in lanes.
+///
+/// # Safety
+/// As for [`dots`](super::gemm::dots).
+#[inline(always)]
+pub unsafe fn in_lanes<T: Engine, const FMA: bool>(p: &Product<T>) {
+    // SAFETY: as for the caller; a cache line of lanes for each column.
+    unsafe { if size_of::<T>() == 4 { fours::<T, FMA, 16>(p) } else { fours::<T, FMA, 8>(p) } }
+}
+
+/// All columns, by fours.
+#[inline(always)]
+unsafe fn fours<T: Engine, const FMA: bool, const LANES: usize>(p: &Product<T>) {
+    let bulk = p.n / 4 * 4;
+    // SAFETY: as for the caller.
+    unsafe {
+        for col in (0..bulk).step_by(4) {
+            lanes::<T, FMA, 4, LANES>(p, col);
+        }
+        for col in bulk..p.n {
+            lanes::<T, FMA, 1, LANES>(p, col);
+        }
+    }
+}
+
+/// Some columns.
+#[inline(always)]
+unsafe fn lanes<T: Engine, const FMA: bool, const COLS: usize, const LANES: usize>(p: &Product<T>, col: usize) {
+    debug_assert!(col + COLS <= p.n && LANES.is_power_of_two());
+    let bulk = p.k / LANES * LANES;
+    let mut sums = [[T::default(); LANES]; COLS];
+    for l in (0..bulk).step_by(LANES) {
+        // SAFETY: `LANES` terms of `a`, which are neighbours.
+        let x = unsafe { p.a.at(0, l).cast::<[T; LANES]>().read_unaligned() };
+        for (j, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: as many of a column of `b`.
+            let y = unsafe { p.b.at(l, col + j).cast::<[T; LANES]>().read_unaligned() };
+            for ((sum, x), y) in sums.iter_mut().zip(&x).zip(&y) {
+                *sum = x.mul_add::<FMA>(*y, *sum);
+            }
+        }
+    }
+    for (j, &sums) in sums.iter().enumerate() {
+        let mut sum = total(sums);
+        // SAFETY: the terms that are left; an element of `out`, which is the caller's own.
+        unsafe {
+            for l in bulk..p.k {
+                sum = (*p.a.at(0, l)).mul_add::<FMA>(*p.b.at(l, col + j), sum);
+            }
+            let to = p.out.at(0, col + j);
+            sum = p.alpha.times(sum);
+            *to = if p.added { (*to).plus(sum) } else { sum };
+        }
+    }
+}
+
+/// The sum of some lanes, by halves. Apart from the loop over the terms, whose registers would else be arranged for this sum's sake.
+#[inline(never)]
+fn total<T: Engine, const LANES: usize>(mut lanes: [T; LANES]) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = lanes[i].plus(lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
