@@ -1,7 +1,7 @@
 //! Plan: the nodes that a result needs become kernels over one arena.
 //!
 //! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
-//! the way, `layout` turns views into strides, `fuse` groups what shares a loop, `emit` writes the kernels, `memory` places their buffers.
+//! the way, `products` folds sums and factors into matrix products, `layout` turns views into strides, `fuse` groups what shares a loop, `emit` writes the kernels, `memory` places their buffers.
 //! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one.
 
 mod build;
@@ -14,6 +14,7 @@ pub mod kernel;
 mod layout;
 pub(crate) mod live;
 mod memory;
+mod products;
 mod simplify;
 mod verify;
 
@@ -97,6 +98,8 @@ impl Options {
 /// `keep_also`: numbers in `order` of nodes that stay valid whatever their size, since a later read had to compute them twice.
 pub(crate) fn plan(r: &Record, order: &[u32], outputs: &[u32], options: &Options, keep_also: &[u32]) -> Plan {
     let graph = build::build(r, order, outputs);
+    verify::graph(&graph);
+    let graph = if options.fuse { products::fold(graph, keep_also) } else { graph };
     verify::graph(&graph);
     let laid = layout::lay_out(graph);
     verify::graph(&laid.graph);

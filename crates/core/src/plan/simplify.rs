@@ -164,7 +164,7 @@ fn rank_of(a: Arg) -> (u8, u64) {
 }
 
 /// Drops nodes that no result needs. Inputs stay, since the run binds them by number.
-fn prune(mut graph: Graph) -> Graph {
+pub(super) fn prune(mut graph: Graph) -> Graph {
     let mut needed = vec![false; graph.nodes.len()];
     for &o in &graph.outputs {
         needed[o as usize] = true;
@@ -188,6 +188,6 @@ fn prune(mut graph: Graph) -> Graph {
         number[id] = nodes.len() as u32;
         nodes.push(node);
     }
-    let renumber = |ids: &[u32]| ids.iter().map(|&id| number[id as usize]).collect();
+    let renumber = |ids: &[u32]| ids.iter().map(|&id| if id == DROPPED { id } else { number[id as usize] }).collect();
     Graph { nodes, outputs: renumber(&graph.outputs), values: renumber(&graph.values), ..graph }
 }

@@ -419,7 +419,7 @@ mod tests {
             terms.push(Term { a, b, alpha: ScalarSource::Slot(memory.slots.len() as u32 - 1) });
         }
         let add = rng.random_bool(0.5).then(|| memory.place::<T>(rng, &[outer, &[m, n]].concat()));
-        for add in &add {
+        if let Some(add) = &add {
             expected.iter_mut().zip(memory.elements::<T>(add)).for_each(|(e, v)| *e += v.to_f64());
         }
         let out = memory.add(&vec![T::from_f64(9.0); count * m * n]);

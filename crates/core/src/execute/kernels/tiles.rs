@@ -88,8 +88,8 @@ unsafe fn tile<T: Engine, const FMA: bool, const ROWS: usize, const COLS: usize>
                 if whole {
                     *total = p.out.at(row + i, col).cast::<[T; COLS]>().read_unaligned();
                 } else {
-                    for j in kept.start..kept.end {
-                        total[j] = *p.out.at(row + i, col + j);
+                    for (j, v) in total.iter_mut().enumerate().take(kept.end).skip(kept.start) {
+                        *v = *p.out.at(row + i, col + j);
                     }
                 }
             }
@@ -120,8 +120,8 @@ unsafe fn tile<T: Engine, const FMA: bool, const ROWS: usize, const COLS: usize>
             if whole {
                 p.out.at(row + i, col).cast::<[T; COLS]>().write_unaligned(*total);
             } else {
-                for j in kept.start..kept.end {
-                    *p.out.at(row + i, col + j) = total[j];
+                for (j, v) in total.iter().enumerate().take(kept.end).skip(kept.start) {
+                    *p.out.at(row + i, col + j) = *v;
                 }
             }
         }

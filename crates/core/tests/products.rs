@@ -1,0 +1,104 @@
+//! Do sums and factors of matrix products become one kernel where they should, with the values that they should have?
+
+use wengert_core::{Array, DType, Tape, Tensor};
+
+/// How often a word begins a line of a plan, kernels' numbers aside.
+fn count(plan: &str, word: &str) -> usize {
+    plan.lines().filter(|l| l.trim_start_matches(|c: char| c == 'k' || c.is_ascii_digit()).trim_start().starts_with(word)).count()
+}
+
+fn uniform<'t>(tape: &'t Tape, shape: &[usize], seed: u64) -> Tensor<'t> {
+    tape.leaf(&Array::uniform(DType::F64, shape, -1.0, 1.0, seed))
+}
+
+/// The value is that of the reference, and the plan has so many products and other loops. Gives the plan.
+#[track_caller]
+fn check(y: Tensor<'_>, products: usize, loops: usize) -> String {
+    let plan = y.tape().plan(&y).to_string();
+    let (expected, value) = (y.reference(), y.value());
+    for (e, v) in expected.data.iter().zip(value.to_f64_vec()) {
+        assert!((e - v).abs() <= 1e-12 * (1.0 + e.abs()), "expected {e}, got {v}\n{plan}");
+    }
+    assert_eq!((count(&plan, "contract"), count(&plan, "fused")), (products, loops), "{plan}");
+    plan
+}
+
+#[test]
+fn factors_and_signs_go_into_the_product() {
+    let tape = Tape::new();
+    let (a, b) = (uniform(&tape, &[5, 7], 1), uniform(&tape, &[7, 3], 2));
+    check(a.matmul(b) * 2.0, 1, 0);
+    check(-(a.matmul(b)), 1, 0);
+    check(-(a.matmul(b) * 2.0) / 2.0, 1, 0);
+    check((a * 2.0).matmul(-b), 1, 0);
+    check((a.matmul(b) * 2.0).t().matmul(-a), 2, 0);
+    // Other numbers may change from step to step, so the plan knows them by their slot: good for a result, but it could be zero.
+    let slot = check(a.matmul(b) * 1.7, 1, 0);
+    assert!(slot.contains("slot 0 * f64"), "{slot}");
+    check((a * 1.7).matmul(b), 1, 1);
+    check(a.matmul(b) / 1.7, 1, 1);
+    // Not where somebody reads the plain product, or the operand, too.
+    let p = a.matmul(b);
+    check(p * 2.0 + p.sin(), 1, 1);
+    check((-a).matmul(b) + (-a).sum(), 1, 1);
+}
+
+#[test]
+fn sums_of_products_are_one_kernel_without_temporaries() {
+    let tape = Tape::new();
+    let u = |shape: &[usize], seed| uniform(&tape, shape, seed);
+    let (a, b, c, d) = (u(&[5, 7], 1), u(&[7, 3], 2), u(&[5, 2], 3), u(&[2, 3], 4));
+    let (bias, other) = (u(&[3], 5), u(&[5, 3], 6));
+    let plan = check(a.matmul(b) + c.matmul(d), 1, 0);
+    assert!(plan.contains("arena of 0 bytes"), "{plan}");
+    check(a.matmul(b) - 2.0 * c.matmul(d) + other, 1, 0);
+    check(a.matmul(b) + bias, 1, 0);
+    check(other - a.matmul(b), 1, 0);
+    // What loops read is added by them.
+    check((a.matmul(b) + bias).tanh(), 1, 1);
+    check((a.matmul(b) + c.matmul(d) + bias).tanh(), 1, 1);
+    check(a.matmul(b) - other, 1, 1);
+    // Slices are copies to come: the sum has to lie in memory, so the bias is where it begins.
+    let gates = a.matmul(b) + c.matmul(d) + bias;
+    let plan = check(gates.narrow(1, 0, 1).tanh() * gates.narrow(1, 2, 1), 1, 1);
+    assert!(plan.contains("+ f64"), "{plan}");
+}
+
+#[test]
+fn gradients_of_a_weight_used_many_times_are_one_sum() {
+    let tape = Tape::new();
+    let (w, x) = (uniform(&tape, &[4, 4], 1), uniform(&tape, &[6, 3, 4], 2));
+    let mut h = tape.constant(&Array::zeros(DType::F64, [3, 4]));
+    for t in 0..6 {
+        h = (h.matmul(w) + x.narrow(0, t, 1).squeeze(0)).tanh();
+    }
+    let [g] = h.square().sum().grad([w]);
+    let plan = tape.plan(&g).to_string();
+    assert_eq!(count(&plan, "contract"), 6 + 5 + 1, "{plan}");
+    for (e, v) in g.reference().data.iter().zip(g.value().to_f64_vec()) {
+        assert!((e - v).abs() <= 1e-12, "expected {e}, got {v}\n{plan}");
+    }
+}
+
+#[test]
+fn a_factor_of_zero_keeps_what_is_no_number() {
+    let tape = Tape::new();
+    let a = tape.leaf(&Array::from([[f64::INFINITY, 1.0], [2.0, 3.0]]));
+    let b = tape.leaf(&Array::from([[1.0, 2.0], [3.0, 4.0]]));
+    let zero = 0.25 - 0.25;
+    let y = (a.matmul(b) * zero).value();
+    assert!(y.to_f64_vec()[..2].iter().all(|v| v.is_nan()) && y.to_f64_vec()[2..] == [0.0; 2], "{y:?}");
+    // Large operands that a small factor keeps finite stay so.
+    let large = tape.leaf(&Array::from([[1e200, 1e200]]));
+    let y = (large * 1e-200).matmul(large.t());
+    assert_eq!(y.value(), Array::from([[2e200]]));
+}
+
+#[test]
+fn integers_and_batches_are_summed_alike() {
+    let tape = Tape::new();
+    let a = tape.leaf(&Array::from_fn([3, 2, 4], |i| (i[0] * 7 + i[1] * 3 + i[2]) as i64));
+    let b = tape.leaf(&Array::from_fn([3, 4, 5], |i| (i[0] + i[1] * 5 + i[2]) as i64 - 9));
+    let c = tape.leaf(&Array::from_fn([3, 4, 5], |i| (i[0] * 4 + i[1] + i[2] * 2) as i64 - 5));
+    check(a.matmul(c) - (a.matmul(-b) + a.matmul(b)), 1, 0);
+}
