@@ -14,18 +14,29 @@ const HIGHEST: f64 = 710.0;
 const LN2_HI: f64 = 0.6931471803691238; // 32 bits: times an exponent it is exact
 const LN2_LO: f64 = 1.9082149292705877e-10;
 
-/// `2^n` for an integer `n` of the exponents of normal numbers.
+/// From here on tanh and the sigmoid are 1.
+const FLAT: f64 = 40.0;
+/// An exponent whose power of two times `e^-LOWEST` is a normal number.
+const DOWN: i32 = -100;
+const LOG2_E: f64 = std::f64::consts::LOG2_E;
+
+/// `2^(n + more)` of `t = n + ROUND`, where that is a normal number.
 #[inline(always)]
-fn power_of_two(n: f64) -> f64 {
-    f64::from_bits(((n + ROUND).to_bits() << 52).wrapping_add(1023 << 52))
+fn power_of_two(t: f64, more: i32) -> f64 {
+    f64::from_bits((t.to_bits() << 52).wrapping_add(((1023 + more) as u64) << 52))
 }
 
-/// `x = n ln 2 + r`, `|r| <= ln 2 / 2`; gives `n` and `e^r - 1`.
+/// Two powers of two whose product is `2^n`, `t = n + ROUND`: normal numbers for all results of `e^x`.
 #[inline(always)]
-fn reduced_expm1<const FMA: bool>(x: f64) -> (f64, f64) {
-    let n = fma::<FMA>(x, std::f64::consts::LOG2_E, ROUND) - ROUND;
-    let r = fma::<FMA>(n, -LN2_LO, fma::<FMA>(n, -LN2_HI, x));
-    let p = poly::<FMA, 10>(
+fn halves(t: f64) -> (f64, f64) {
+    let (half, whole) = ((t.to_bits() >> 1) << 52, t.to_bits() << 52);
+    (f64::from_bits(half.wrapping_add(1023 << 52)), f64::from_bits(whole.wrapping_sub(half).wrapping_add(1023 << 52)))
+}
+
+/// `(e^r - 1 - r) / r^2`.
+#[inline(always)]
+fn curve<const FMA: bool>(r: f64) -> f64 {
+    poly::<FMA, 10>(
         r,
         [
             0.5000000000000006,
@@ -39,17 +50,34 @@ fn reduced_expm1<const FMA: bool>(x: f64) -> (f64, f64) {
             2.762725486005744e-07,
             2.5114605675583566e-08,
         ],
-    );
-    (n, fma::<FMA>(r * r, p, r))
+    )
+}
+
+/// `(tanh x - x) / x^3` of `z = x^2`, `|x| < 0.28`.
+#[inline(always)]
+fn near_tanh<const FMA: bool>(z: f64) -> f64 {
+    poly::<FMA, 8>(
+        z,
+        [
+            -0.3333333333333333,
+            0.1333333333333182,
+            -0.05396825396420012,
+            0.021869488122006536,
+            -0.008863214718001455,
+            0.003591558574494776,
+            -0.0014471573214076682,
+            0.0005202979504165152,
+        ],
+    )
 }
 
 #[inline(always)]
 pub(super) fn expm1<const FMA: bool>(x: f64) -> f64 {
     let c = if x < -40.0 { -40.0 } else { x };
     let c = if c > HIGHEST { HIGHEST } else { c };
-    let (n, q) = reduced_expm1::<FMA>(c);
-    let s = power_of_two(n - 1.0); // halved, since 2^1024 is no number
-    let y = 2.0 * fma::<FMA>(q, s, s - 0.5);
+    let (t, r) = reduced::<FMA>(c);
+    let s = power_of_two(t, -1); // halved, since 2^1024 is no number
+    let y = 2.0 * fma::<FMA>(reduced_expm1::<FMA>(r), s, s - 0.5);
     if x.abs() < f64::EPSILON / 4.0 { x } else { y }
 }
 
@@ -87,12 +115,12 @@ fn ln_of<const FMA: bool>(k: f64, f: f64) -> f64 {
 
 #[inline(always)]
 pub(super) fn ln<const FMA: bool>(x: f64) -> f64 {
-    let small = x < f64::MIN_POSITIVE;
-    let u = if small { x * 18014398509481984.0 } else { x }; // 2^54
+    // Subnormal numbers are scaled up. By masks: of two branches the compiler makes two computations.
+    let small = u64::from(x < f64::MIN_POSITIVE).wrapping_neg();
+    let u = x * f64::from_bits(1f64.to_bits() + (small & (54 << 52)));
     let (k, m, _) = split(u);
-    let k = if small { k - 54.0 } else { k };
-    let y = ln_of::<FMA>(k, m - 1.0);
-    let y = if x < f64::INFINITY { y } else { x };
+    let y = ln_of::<FMA>(k - f64::from_bits(small & 54f64.to_bits()), m - 1.0);
+    let y = if u < f64::INFINITY { y } else { u };
     let y = if x == 0.0 { f64::NEG_INFINITY } else { y };
     if x < 0.0 { f64::NAN } else { y }
 }

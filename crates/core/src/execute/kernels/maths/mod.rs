@@ -73,43 +73,51 @@ macro_rules! shared {
             y
         }
 
-        /// `2^n (1 + q)`, down to subnormals and up to ∞.
+        /// `x = n ln 2 + r`, `|r|` little more than half of `ln 2`; gives `n + ROUND` and `r`.
         #[inline(always)]
-        fn scaled<const FMA: bool>(n: $t, q: $t) -> $t {
-            // In two steps: the first is exact, the second overflows or rounds to a subnormal, once.
-            let half = fma::<FMA>(n, 0.5, ROUND) - ROUND;
-            ((1.0 + q) * power_of_two(half)) * power_of_two(n - half)
+        fn reduced<const FMA: bool>(x: $t) -> ($t, $t) {
+            let t = fma::<FMA>(x, LOG2_E, ROUND);
+            let n = t - ROUND;
+            (t, fma::<FMA>(n, -LN2_LO, fma::<FMA>(n, -LN2_HI, x)))
+        }
+
+        /// `e^r - 1` of a reduced argument.
+        #[inline(always)]
+        fn reduced_expm1<const FMA: bool>(r: $t) -> $t {
+            fma::<FMA>(r * r, curve::<FMA>(r), r)
         }
 
         #[inline(always)]
         pub(super) fn exp<const FMA: bool>(x: $t) -> $t {
             let x = if x < LOWEST { LOWEST } else { x };
-            let (n, q) = reduced_expm1::<FMA>(if x > HIGHEST { HIGHEST } else { x });
-            scaled::<FMA>(n, q)
+            let x = if x > HIGHEST { HIGHEST } else { x };
+            let (t, r) = reduced::<FMA>(x);
+            let p = fma::<FMA>(r, fma::<FMA>(r, curve::<FMA>(r), 1.0), 1.0);
+            // In two steps: the first is exact, the second overflows or rounds to a subnormal, once.
+            let (half, rest) = halves(t);
+            p * half * rest
         }
 
+        /// As `e / (e + 2)` of `e = e^2|x| - 1`; near 0, where the roundings would show, by a polynomial.
         #[inline(always)]
         pub(super) fn tanh<const FMA: bool>(x: $t) -> $t {
-            let a = x.abs();
-            let z = -2.0 * a;
-            let (n, q) = reduced_expm1::<FMA>(if z < -40.0 { -40.0 } else { z });
-            let s = power_of_two(n);
-            // Near 0 as (1 - e) / (1 + e), e = e^-2a, further out as 1 - 2e / (1 + e): each where it loses least.
-            let near = a < 0.55;
-            let top = if near { -fma::<FMA>(q, s, s - 1.0) } else { 2.0 * fma::<FMA>(q, s, s) };
-            let r = top / fma::<FMA>(q, s, s + 1.0);
-            (if near { r } else { 1.0 - r }).copysign(x)
+            let z = x.abs() + x.abs();
+            let (t, r) = reduced::<FMA>(if z > FLAT { FLAT } else { z });
+            let (q, s) = (reduced_expm1::<FMA>(r), power_of_two(t, 0));
+            let e = fma::<FMA>(q, s, s - 1.0);
+            let near = fma::<FMA>(x * (x * x), near_tanh::<FMA>(x * x), x);
+            (if x.abs() < 0.28 { near } else { e / (e + 2.0) }).copysign(x)
         }
 
+        /// As `c / (c + c e^-x)`, where `c` is so small that nothing overflows: the far negative end keeps its digits.
         #[inline(always)]
         pub(super) fn sigmoid<const FMA: bool>(x: $t) -> $t {
-            // Of e = e^-|x|, so that nothing overflows and the far negative end keeps its digits.
-            let e = exp::<FMA>(-x.abs());
-            let d = 1.0 + e;
-            let lost = e - (d - 1.0);
-            let r = if x >= 0.0 { 1.0 } else { e } / d;
-            let inverse = if x >= 0.0 { r } else { 1.0 - r };
-            fma::<FMA>(-r * inverse, lost, r)
+            let x = if x < LOWEST { LOWEST } else { x };
+            let x = if x > FLAT { FLAT } else { x };
+            let (t, r) = reduced::<FMA>(-x);
+            let c = power_of_two(ROUND, DOWN);
+            let s = power_of_two(t, DOWN);
+            c / (fma::<FMA>(reduced_expm1::<FMA>(r), s, c) + s)
         }
 
         #[inline(always)]
