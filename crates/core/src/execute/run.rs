@@ -84,7 +84,7 @@ impl Loaded {
 
     fn launch(&self, at: usize, kernel: &Kernel, frame: &Frame<'_>) -> Result<(), Fault> {
         match kernel {
-            Kernel::Fused(_) => fused::run(self.loops[at].as_ref().expect("prepared when loaded"), frame),
+            Kernel::Fused(_) => return fused::run(self.loops[at].as_ref().expect("prepared when loaded"), frame),
             Kernel::Contract(k) => contract::run(k, frame),
             Kernel::Convolve(k) => convolve::run(k, frame),
             Kernel::Pool(k) => pool::run(k, frame),

@@ -91,23 +91,67 @@ impl fmt::Display for Fused {
             writeln!(f, "    r{} = {}", l.reg, l.from)?;
         }
         for s in &self.scalars {
-            match s.from {
-                ScalarSource::Slot(i) => writeln!(f, "    r{} = {} slot {i}", s.reg, s.dtype)?,
-                ScalarSource::Literal(bits) => writeln!(f, "    r{} = {} {}", s.reg, s.dtype, s.dtype.number(bits))?,
-            }
+            writeln!(f, "    r{} = {}", s.reg, Scalar(s.from, s.dtype))?;
         }
-        for i in &self.code {
-            let args: Vec<String> = i.args[..i.instr.arity()].iter().map(|a| format!("r{a}")).collect();
-            writeln!(f, "    r{} = {:?} {} {}", i.out, i.instr, i.of, args.join(" "))?;
+        match &self.rows {
+            Some(rows) => passes(f, self, rows)?,
+            None => instructions(f, 'r', &self.code)?,
         }
         for s in &self.stores {
             writeln!(f, "    {} <- r{}{}", s.to, s.reg, if s.in_place { " in place" } else { "" })?;
         }
+        let axes = if self.rows.is_some() { 0..self.outer } else { self.outer..self.dims.len() - self.inner };
         for x in &self.folds {
-            let axes = self.outer..self.dims.len() - self.inner;
-            writeln!(f, "    b{} <- {:?} r{} over {:?}", x.to, x.fold, x.reg, &self.dims[axes])?;
+            writeln!(f, "    b{} <- {:?} r{} over {:?}", x.to, x.fold, x.reg, &self.dims[axes.clone()])?;
         }
         Ok(())
+    }
+}
+
+/// The passes over a row: `s` registers hold one value per row.
+fn passes(f: &mut fmt::Formatter<'_>, kernel: &Fused, rows: &Rows) -> fmt::Result {
+    for l in &rows.loads {
+        writeln!(f, "    s{} = {}", l.reg, l.from)?;
+    }
+    for s in &rows.scalars {
+        writeln!(f, "    s{} = {}", s.reg, Scalar(s.from, s.dtype))?;
+    }
+    for (number, pass) in rows.passes.iter().enumerate() {
+        writeln!(f, "  pass {number}")?;
+        for s in &pass.spreads {
+            writeln!(f, "    r{} = each s{}", s.reg, s.row)?;
+        }
+        for s in &pass.spots {
+            writeln!(f, "    r{} = {}, but s{} at s{}", s.reg, Scalar(s.fill, s.dtype), s.value, s.index)?;
+        }
+        instructions(f, 'r', &kernel.code[pass.code.clone()])?;
+        for x in &pass.folds {
+            writeln!(f, "    s{} = {:?} r{}", x.row, x.fold, x.reg)?;
+        }
+        instructions(f, 's', &pass.then)?;
+    }
+    for s in &rows.stores {
+        writeln!(f, "    {} b{} <- s{}", s.dtype, s.to, s.row)?;
+    }
+    Ok(())
+}
+
+fn instructions(f: &mut fmt::Formatter<'_>, kind: char, code: &[Inst]) -> fmt::Result {
+    for i in code {
+        let args: Vec<String> = i.args[..i.instr.arity()].iter().map(|a| format!("{kind}{a}")).collect();
+        writeln!(f, "    {kind}{} = {:?} {} {}", i.out, i.instr, i.of, args.join(" "))?;
+    }
+    Ok(())
+}
+
+struct Scalar(ScalarSource, crate::DType);
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ScalarSource::Slot(i) => write!(f, "{} slot {i}", self.1),
+            ScalarSource::Literal(bits) => write!(f, "{} {}", self.1, self.1.number(bits)),
+        }
     }
 }
 

@@ -1,14 +1,14 @@
-//! How does a group of nodes become a kernel? Registers, loads, stores and folds are numbered here.
+//! How does a group of nodes become a kernel over numbered buffers? Those that are no fused loop are written here.
 
 use super::{
-    fuse::{Group, GroupKind, Groups},
+    fuse::{GroupKind, Groups, NONE, Role},
     graph::{Arg, AttrList, Graph, Layout, Node, Op},
     kernel::*,
     layout::Laid,
+    loops::{self, Source},
 };
-use crate::{DType, Shape, Window};
+use crate::{DType, Window};
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
 /// Kernels over buffers that have no place yet.
 pub(crate) struct Emitted {
@@ -24,10 +24,9 @@ pub(crate) struct Emitted {
 /// Writes the kernel of each group.
 pub(crate) fn emit(laid: &Laid, groups: &Groups) -> Emitted {
     let mut e = Emit { g: &laid.graph, layouts: &laid.layouts, groups, out: number_buffers(laid, groups) };
-    for number in 0..groups.list.len() {
-        let group = &groups.list[number];
+    for group in groups.list.iter().filter(|group| group.members.iter().any(|id| e.out.buffer_of.contains_key(id))) {
         let kernel = match &group.kind {
-            GroupKind::Fused { dims, folded } => Kernel::Fused(e.fused(number as u32, group, dims, folded.as_ref())),
+            GroupKind::Fused(nest) => Kernel::Fused(loops::fused(e.source(), group, nest)),
             GroupKind::Single => e.single(group.members[0]),
         };
         e.out.kernels.push(kernel);
@@ -47,9 +46,10 @@ fn number_buffers(laid: &Laid, groups: &Groups) -> Emitted {
         if matches!(node.op, Op::View(..)) {
             continue;
         }
-        for a in node.args.iter().filter_map(|a| a.node()) {
-            if !is_register(g, groups, id as u32, a) {
-                in_memory[laid.layouts[a as usize].base as usize] = true;
+        for a in read(groups, id, node).iter().filter_map(|a| a.node()) {
+            let base = laid.layouts[a as usize].base;
+            if !together(groups, id as u32, base) {
+                in_memory[base as usize] = true;
             }
         }
     }
@@ -57,7 +57,9 @@ fn number_buffers(laid: &Laid, groups: &Groups) -> Emitted {
     let inputs = (0..g.nodes.len()).filter(|&id| matches!(g.nodes[id].op, Op::Input(_)));
     let computed = (0..g.nodes.len()).filter(|&id| match g.nodes[id].op {
         Op::Input(_) | Op::View(..) => false,
+        Op::Reduce(..) => in_memory[id] || groups.roles[id] == Role::Column || !in_rows(groups, id),
         Op::Do(..) => in_memory[id],
+        Op::Index(..) => in_memory[id] || groups.roles[id] == Role::Outside,
         _ => true,
     });
     for id in inputs.chain(computed) {
@@ -67,10 +69,21 @@ fn number_buffers(laid: &Laid, groups: &Groups) -> Emitted {
     out
 }
 
-/// Whether `user` reads `arg` from a register of their common group.
-fn is_register(g: &Graph, groups: &Groups, user: u32, arg: u32) -> bool {
-    let fused = matches!(g.node(user).op, Op::Do(..) | Op::Reduce(..)) && matches!(g.node(arg).op, Op::Do(..));
-    fused && groups.of[user as usize] == groups.of[arg as usize]
+/// The arguments that a node reads where it is computed: in a loop, a spot's fill is a constant.
+pub(super) fn read<'a>(groups: &Groups, id: usize, node: &'a Node) -> &'a [Arg] {
+    let spot = matches!(node.op, Op::Index(..)) && groups.roles[id] != Role::Outside;
+    &node.args[usize::from(spot)..]
+}
+
+/// Whether a node is in a loop over rows.
+fn in_rows(groups: &Groups, id: usize) -> bool {
+    matches!(&groups.list[groups.of[id] as usize].kind, GroupKind::Fused(nest) if nest.rows)
+}
+
+/// Whether two nodes are in one fused loop, so that what one gives the other does not go through memory.
+pub(super) fn together(groups: &Groups, a: u32, b: u32) -> bool {
+    let group = groups.of[a as usize];
+    group != NONE && group == groups.of[b as usize] && matches!(groups.list[group as usize].kind, GroupKind::Fused(_))
 }
 
 struct Emit<'a> {
@@ -80,114 +93,13 @@ struct Emit<'a> {
     out: Emitted,
 }
 
-/// A virtual register of a loop: pinned ones hold operands, the others are shared once their numbers are assigned.
-#[derive(Default)]
-struct Loop {
-    loads: Vec<Load>,
-    scalars: Vec<ScalarLoad>,
-    load_of: FxHashMap<(u32, isize, SmallVec<[isize; 8]>), Reg>,
-    scalar_of: FxHashMap<Arg, Reg>,
-    pinned: Reg,
-}
-
 impl Emit<'_> {
-    /// The place of a node as an operand.
+    fn source(&self) -> Source<'_> {
+        Source { g: self.g, layouts: self.layouts, groups: self.groups, out: &self.out }
+    }
+
     fn place(&self, id: u32) -> Place {
-        let (node, layout) = (self.g.node(id), &self.layouts[id as usize]);
-        Place {
-            buffer: self.out.buffer_of[&layout.base],
-            dtype: node.dtype,
-            offset: layout.offset,
-            dims: Dims::from_slice(&node.shape),
-            strides: layout.strides.clone(),
-        }
-    }
-
-    fn fused(&self, number: u32, group: &Group, dims: &Shape, folded: Option<&AttrList>) -> Fused {
-        let (order, outer, inner) = iteration(dims.rank(), folded);
-        let turn = |p: Place| Place {
-            dims: order.iter().map(|&a| p.dims[a]).collect(),
-            strides: order.iter().map(|&a| p.strides[a]).collect(),
-            ..p
-        };
-        // Operands first, so that their registers are never written.
-        let mut l = Loop::default();
-        for &id in &group.members {
-            for &a in &self.g.node(id).args {
-                self.operand(&mut l, number, id, a, &turn);
-            }
-        }
-        let members: Vec<u32> = group.members.iter().copied().filter(|&id| matches!(self.g.node(id).op, Op::Do(..))).collect();
-        let registers = Registers::assign(self.g, group, &members, &self.out, l.pinned, |id, a| is_register(self.g, self.groups, id, a));
-        let reg = |id: u32, a: Arg| match a {
-            Arg::Node(n) if is_register(self.g, self.groups, id, n) => registers.of[&n],
-            Arg::Node(n) => l.load_of[&self.load_key(n)],
-            Arg::Scalar(..) => l.scalar_of[&a],
-        };
-        let mut fused = Fused {
-            dims: order.iter().map(|&a| dims[a]).collect(),
-            outer,
-            inner,
-            loads: Vec::new(),
-            scalars: Vec::new(),
-            code: Vec::with_capacity(members.len()),
-            stores: Vec::new(),
-            folds: Vec::new(),
-            registers: registers.count,
-        };
-        for &id in &group.members {
-            let node = self.g.node(id);
-            match node.op {
-                Op::Do(instr, of) => {
-                    let mut args = [0; 3];
-                    for (slot, &a) in args.iter_mut().zip(&node.args) {
-                        *slot = reg(id, a);
-                    }
-                    fused.code.push(Inst { instr, of, args, out: registers.of[&id] });
-                    if self.out.buffer_of.contains_key(&id) {
-                        fused.stores.push(Store { reg: registers.of[&id], to: turn(self.place(id)), in_place: false });
-                    }
-                }
-                Op::Reduce(fold, _) => {
-                    let x = node.args[0].node().expect("a fold has a tensor operand");
-                    let to = self.out.buffer_of[&id];
-                    fused.folds.push(FoldStore { reg: reg(id, Arg::Node(x)), dtype: self.g.node(x).dtype, fold, to });
-                }
-                _ => unreachable!("only instructions and folds are fused"),
-            }
-        }
-        (fused.loads, fused.scalars) = (l.loads, l.scalars);
-        fused
-    }
-
-    fn load_key(&self, n: u32) -> (u32, isize, SmallVec<[isize; 8]>) {
-        let l = &self.layouts[n as usize];
-        (l.base, l.offset, l.strides.clone())
-    }
-
-    /// Pins a register for an argument that is not computed by the loop itself.
-    fn operand(&self, l: &mut Loop, number: u32, id: u32, a: Arg, turn: &impl Fn(Place) -> Place) {
-        debug_assert_eq!(self.groups.of[id as usize], number);
-        match a {
-            Arg::Node(n) if is_register(self.g, self.groups, id, n) => {}
-            Arg::Node(n) => {
-                let reg = l.pinned;
-                let key = self.load_key(n);
-                if let std::collections::hash_map::Entry::Vacant(e) = l.load_of.entry(key) {
-                    e.insert(reg);
-                    l.loads.push(Load { reg, from: turn(self.place(n)) });
-                    l.pinned += 1;
-                }
-            }
-            Arg::Scalar(value, dtype) => {
-                let reg = l.pinned;
-                if let std::collections::hash_map::Entry::Vacant(e) = l.scalar_of.entry(a) {
-                    e.insert(reg);
-                    l.scalars.push(ScalarLoad { reg, dtype, from: value.source() });
-                    l.pinned += 1;
-                }
-            }
-        }
+        self.source().place(id)
     }
 
     fn single(&self, id: u32) -> Kernel {
@@ -275,61 +187,5 @@ fn scalar(a: Arg) -> (ScalarSource, DType) {
     match a {
         Arg::Scalar(value, dtype) => (value.source(), dtype),
         Arg::Node(_) => panic!("expected a scalar operand"),
-    }
-}
-
-/// The order of the axes in the loop nest: kept outer, folded, kept inner; and how many the outer and inner ones are.
-fn iteration(rank: usize, folded: Option<&AttrList>) -> (SmallVec<[usize; 8]>, usize, usize) {
-    let folded = match folded {
-        Some(f) if !f.is_empty() => f,
-        _ => return ((0..rank).collect(), rank, 0),
-    };
-    let is_folded = |a: &usize| folded.contains(&(*a as i64));
-    let last = *folded.last().expect("not empty") as usize;
-    let mut order: SmallVec<[usize; 8]> = (0..last).filter(|a| !is_folded(a)).collect();
-    let outer = order.len();
-    order.extend((0..=last).filter(is_folded));
-    order.extend(last + 1..rank);
-    (order, outer, rank - last - 1)
-}
-
-/// Numbers for the values that a loop computes; a number is used again when its value is dead.
-struct Registers {
-    of: FxHashMap<u32, Reg>,
-    count: Reg,
-}
-
-impl Registers {
-    fn assign(g: &Graph, group: &Group, members: &[u32], out: &Emitted, pinned: Reg, is_register: impl Fn(u32, u32) -> bool) -> Registers {
-        // Stores and folds happen at the end of a block, so what they read lives on.
-        let mut last_use: FxHashMap<u32, usize> = FxHashMap::default();
-        for (at, &id) in group.members.iter().enumerate() {
-            let end = if matches!(g.node(id).op, Op::Reduce(..)) { usize::MAX } else { at };
-            for a in g.node(id).args.iter().filter_map(|a| a.node()).filter(|&a| is_register(id, a)) {
-                let last = last_use.entry(a).or_insert(end);
-                *last = end.max(*last);
-            }
-            if out.buffer_of.contains_key(&id) && matches!(g.node(id).op, Op::Do(..)) {
-                last_use.insert(id, usize::MAX);
-            }
-        }
-        let mut r = Registers { of: FxHashMap::default(), count: pinned };
-        let mut free: Vec<Reg> = Vec::new();
-        let position: FxHashMap<u32, usize> = group.members.iter().enumerate().map(|(at, &id)| (id, at)).collect();
-        for &id in members {
-            let reg = free.pop().unwrap_or_else(|| {
-                r.count += 1;
-                r.count - 1
-            });
-            r.of.insert(id, reg);
-            let mut dying: SmallVec<[u32; 3]> = SmallVec::new();
-            for a in g.node(id).args.iter().filter_map(|a| a.node()).filter(|&a| is_register(id, a)) {
-                if last_use[&a] == position[&id] && !dying.contains(&a) {
-                    dying.push(a);
-                }
-            }
-            free.extend(dying.iter().map(|a| r.of[a]));
-        }
-        r
     }
 }

@@ -65,7 +65,7 @@ pub enum ScalarSource {
 
 /// A fused loop: for every index of `dims`, load, compute, store, fold.
 ///
-/// `dims` is `[kept outer.., folded.., kept inner..]`: the first `outer` axes and the last `inner` axes are kept by the folds,
+/// With [`Fused::rows`] it goes over each row several times; else once over everything. `dims` is `[kept outer.., folded.., kept inner..]`: the first `outer` axes and the last `inner` axes are kept by the folds,
 /// those between are folded away. Without folds `outer == dims.len()`, `inner == 0`.
 pub struct Fused {
     /// The iteration space.
@@ -82,10 +82,96 @@ pub struct Fused {
     pub code: Vec<Inst>,
     /// Registers written to memory.
     pub stores: Vec<Store>,
-    /// Registers folded over the middle axes.
+    /// Registers folded over the middle axes; in a loop over rows, over the leading axes instead: one result per place in the row.
     pub folds: Vec<FoldStore>,
     /// Number of registers.
     pub registers: Reg,
+    /// What is computed once per row, where rows are passed over more than once.
+    pub rows: Option<Box<Rows>>,
+}
+
+/// Rows in several passes (softmax, layer norm): each folds the row to single values, and the next spreads them over it again.
+///
+/// The rows are the last axes of `dims`, all but the first `outer`; `inner` is 0. Row registers have numbers of their own.
+#[derive(Default)]
+pub struct Rows {
+    /// Operands with one element per row; their `dims` are the first `outer` of the kernel's.
+    pub loads: Vec<Load>,
+    /// Scalar operands of the code that runs once per row.
+    pub scalars: Vec<ScalarLoad>,
+    /// Number of row registers; each is written once.
+    pub registers: Reg,
+    /// In order.
+    pub passes: Vec<Pass>,
+    /// Row registers written to memory, densely.
+    pub stores: Vec<RowStore>,
+    /// Block registers that are written in one pass and read in a later one.
+    pub whole: Vec<Reg>,
+}
+
+/// One pass over a row: spread, compute, fold; then compute with what was folded.
+#[derive(Default)]
+pub struct Pass {
+    /// Row registers that this pass and later ones read at every place of the row.
+    pub spreads: Vec<Spread>,
+    /// Registers that hold one value at one place of the row; this pass may read them, and so may later ones.
+    pub spots: Vec<Spot>,
+    /// Which instructions of [`Fused::code`].
+    pub code: std::ops::Range<usize>,
+    /// Registers folded over the row.
+    pub folds: Vec<RowFold>,
+    /// Instructions on row registers, when the pass is done.
+    pub then: Vec<Inst>,
+}
+
+/// A row register repeated along the row.
+pub struct Spread {
+    /// Source, a row register.
+    pub row: Reg,
+    /// Dtype of both.
+    pub dtype: DType,
+    /// Destination.
+    pub reg: Reg,
+}
+
+/// A register that is `fill` everywhere but at one place of each row.
+pub struct Spot {
+    /// Destination.
+    pub reg: Reg,
+    /// Its dtype.
+    pub dtype: DType,
+    /// What it holds elsewhere.
+    pub fill: ScalarSource,
+    /// Row register with the places, `I64`.
+    pub index: Reg,
+    /// Row register with the values.
+    pub value: Reg,
+    /// The axis of the space that the places are on.
+    pub axis: usize,
+    /// The graph node, for the report of an index out of range.
+    pub node: u32,
+}
+
+/// A register folded over the row.
+pub struct RowFold {
+    /// Source.
+    pub reg: Reg,
+    /// Dtype of the source.
+    pub dtype: DType,
+    /// How.
+    pub fold: Fold,
+    /// Destination, a row register.
+    pub row: Reg,
+}
+
+/// A row register written to memory, one element per row.
+pub struct RowStore {
+    /// Source, a row register.
+    pub row: Reg,
+    /// Its dtype.
+    pub dtype: DType,
+    /// Destination, dense.
+    pub to: BufferId,
 }
 
 /// A tensor operand of a fused loop.

@@ -4,7 +4,7 @@ use super::{
     Kept, Options, Output, Placed, Plan,
     emit::Emitted,
     graph::{DROPPED, Op},
-    kernel::{BufferId, Kernel, Place},
+    kernel::{BufferId, Fused, Kernel, Place},
     layout::Laid,
 };
 use rustc_hash::FxHashSet;
@@ -53,8 +53,10 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
 pub(crate) fn touches(kernel: &Kernel) -> (Vec<&Place>, Vec<BufferId>) {
     match kernel {
         Kernel::Fused(k) => {
+            let rows = k.rows.iter().flat_map(|r| &r.loads);
             let written = k.stores.iter().map(|s| s.to.buffer).chain(k.folds.iter().map(|f| f.to));
-            (k.loads.iter().map(|l| &l.from).collect(), written.collect())
+            let written = written.chain(k.rows.iter().flat_map(|r| &r.stores).map(|s| s.to));
+            (k.loads.iter().chain(rows).map(|l| &l.from).collect(), written.collect())
         }
         Kernel::Contract(k) => (k.operands().collect(), vec![k.out]),
         Kernel::Convolve(k) => (vec![&k.a, &k.b], vec![k.out]),
@@ -224,7 +226,7 @@ fn donate(
 
 /// Whether a fused loop reads `input` at the very indices at which it writes `out`; marks the store as in place if so.
 fn in_step(kernel: &mut Kernel, input: BufferId, out: BufferId) -> bool {
-    let Kernel::Fused(k) = kernel else { return false };
+    let Kernel::Fused(k @ Fused { rows: None, .. }) = kernel else { return false };
     let Some(store) = k.stores.iter_mut().find(|s| s.to.buffer == out) else { return false };
     let same = |from: &Place| from.offset == store.to.offset && from.strides == store.to.strides;
     let aligned = k.loads.iter().filter(|l| l.from.buffer == input).all(|l| same(&l.from));

@@ -1,7 +1,8 @@
 //! Plan: the nodes that a result needs become kernels over one arena.
 //!
 //! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
-//! the way, `products` folds sums and factors into matrix products, `layout` turns views into strides, `fuse` groups what shares a loop, `emit` writes the kernels, `memory` places their buffers.
+//! the way, `picks` moves picked elements before the arithmetic on them, `products` folds sums and factors into matrix products, `layout`
+//! turns views into strides, `fuse` groups what shares a loop, `emit` writes the kernels, `memory` places their buffers.
 //! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one.
 
 mod build;
@@ -13,7 +14,9 @@ mod graph;
 pub mod kernel;
 mod layout;
 pub(crate) mod live;
+mod loops;
 mod memory;
+mod picks;
 mod products;
 mod simplify;
 mod verify;
@@ -98,6 +101,7 @@ impl Options {
 /// `keep_also`: numbers in `order` of nodes that stay valid whatever their size, since a later read had to compute them twice.
 pub(crate) fn plan(r: &Record, order: &[u32], outputs: &[u32], options: &Options, keep_also: &[u32]) -> Plan {
     let graph = build::build(r, order, outputs);
+    let graph = if options.fuse { picks::pick_first(graph) } else { graph };
     verify::graph(&graph);
     let graph = if options.fuse { products::fold(graph, keep_also) } else { graph };
     verify::graph(&graph);
@@ -118,9 +122,14 @@ impl Plan {
         match &self.kernels[at] {
             Kernel::Fused(k) => {
                 let stores = k.stores.iter().map(|s| (s.to.buffer, s.to.dtype, size(&s.to.dims)));
-                let kept = size(&k.dims[..k.outer]) * size(&k.dims[k.dims.len() - k.inner..]);
+                let rows = size(&k.dims[..k.outer]);
+                let kept = match k.rows {
+                    Some(_) => size(&k.dims[k.outer..]),
+                    None => rows * size(&k.dims[k.dims.len() - k.inner..]),
+                };
                 let folds = k.folds.iter().map(|f| (f.to, f.fold.result(f.dtype), kept));
-                stores.chain(folds).collect()
+                let per_row = k.rows.iter().flat_map(|r| &r.stores).map(|s| (s.to, s.dtype, rows));
+                stores.chain(folds).chain(per_row).collect()
             }
             Kernel::Contract(k) => {
                 let (a, b) = (&k.terms[0].a.dims, &k.terms[0].b.dims);

@@ -2,7 +2,7 @@
 
 use super::{
     Placed, Plan,
-    fuse::{GroupKind, Groups, NONE},
+    fuse::{GroupKind, Groups, NONE, Role},
     graph::{Graph, Op},
     kernel::{BufferId, Kernel},
     layout::Laid,
@@ -44,8 +44,8 @@ pub(crate) fn groups(laid: &Laid, groups: &Groups) {
         for a in node.args.iter().filter_map(|a| a.node()) {
             let base = laid.layouts[a as usize].base;
             let from = groups.of[base as usize];
-            let register =
-                a == base && matches!(g.node(a).op, Op::Do(..)) && matches!(groups.list[own as usize].kind, GroupKind::Fused { .. });
+            let fused = matches!(groups.list[own as usize].kind, GroupKind::Fused(_));
+            let register = fused && groups.passes[base as usize] <= groups.passes[id] && groups.roles[base as usize] != Role::Column;
             assert!(
                 from == NONE || from < own || (from == own && register),
                 "plan: node {id} of group {own} reads node {base} of group {from}"

@@ -7,15 +7,19 @@ use super::{
     fold::{self, Accumulators, FLUSH, FoldLoops, State},
     isa::{BlockFn, Isa},
     nest::{Nest, tasks},
-    pointwise,
+    pointwise, rows,
     scratch::{self, Layout},
     space::{self, BLOCK, Filled, Index, Operand, Space},
 };
 use crate::{
-    execute::{frame::Frame, threads},
+    execute::{
+        frame::{Fault, Frame},
+        threads,
+    },
     plan::kernel::{BufferId, FoldStore, Fused, Inst, Load, Reg, ScalarSource},
 };
 use rustc_hash::FxHashMap;
+use std::{ops::Range, sync::atomic::AtomicUsize};
 
 /// A fused loop made ready to run.
 pub struct Prepared {
@@ -27,10 +31,11 @@ pub struct Prepared {
     loads: Vec<(Operand, usize)>,
     scalars: Vec<(ScalarSource, usize, usize)>, // value, bytes of an element, slot
     code: Vec<Op>,
-    stores: Vec<StoreOp>,
-    folds: Vec<FoldOp>,
+    pub(super) stores: Vec<StoreOp>,
+    pub(super) folds: Vec<FoldOp>,
     needs_index: bool,
-    nest: Nest,
+    pub(super) nest: Nest,
+    pub(super) rows: Option<rows::Prepared>,
     /// Number of tasks.
     pub(super) tasks: usize,
     pointers: usize, // where in the scratch memory the table of pointers begins
@@ -39,22 +44,22 @@ pub struct Prepared {
     partials: usize,
 }
 
-struct Op {
-    run: BlockFn,
-    args: [usize; 3],
-    out: usize,
+pub(super) struct Op {
+    pub run: BlockFn,
+    pub args: [usize; 3],
+    pub out: usize,
 }
 
-struct StoreOp {
-    to: Operand,
-    slot: usize,
+pub(super) struct StoreOp {
+    pub to: Operand,
+    pub slot: usize,
     /// The instruction that computes it writes to memory at once.
-    direct: bool,
+    pub direct: bool,
 }
 
-struct FoldOp {
-    loops: FoldLoops,
-    slot: usize,
+pub(super) struct FoldOp {
+    pub loops: FoldLoops,
+    pub slot: usize,
     to: BufferId,
     /// Bytes of a result.
     size: usize,
@@ -73,22 +78,49 @@ pub fn prepare(kernel: &Fused) -> Prepared {
 }
 
 /// The registers of a kernel as it is being prepared: each value gets a slot, so that a register may be reused.
-struct Slots {
+pub(super) struct Slots {
     places: Vec<Option<usize>>,
     held: Vec<Option<usize>>, // by register: the slot of the value it holds
-    layout: Layout,
+    pub layout: Layout,
     computed: FxHashMap<(Reg, usize), usize>, // slots of computed values by register and element size
     longest: usize,                           // elements of the longest block
+    row: usize,                               // elements of a row that is passed over several times
+    whole: Vec<Reg>,                          // registers that hold such a row
+    pub lasting: Vec<(usize, usize)>,         // their slots and the bytes of an element, where a row is longer than a block
 }
 
 impl Slots {
-    fn add(&mut self, bytes: Option<usize>) -> usize {
+    fn new(kernel: &Fused, longest: usize) -> Slots {
+        let (row, whole) = match &kernel.rows {
+            Some(rows) => (kernel.dims[kernel.outer..].iter().product(), rows.whole.clone()),
+            None => (0, Vec::new()),
+        };
+        Slots {
+            places: Vec::new(),
+            held: vec![None; usize::from(kernel.registers)],
+            layout: Layout::default(),
+            computed: FxHashMap::default(),
+            longest,
+            row,
+            whole,
+            lasting: Vec::new(),
+        }
+    }
+
+    pub fn add(&mut self, bytes: Option<usize>) -> usize {
         let place = bytes.map(|b| self.layout.reserve(b));
         self.places.push(place);
         self.places.len() - 1
     }
 
-    fn of(&self, reg: Reg) -> usize {
+    /// Room for a block in a register that holds it to the end.
+    pub fn pin(&mut self, reg: Reg, size: usize) -> usize {
+        let slot = self.add(Some(self.longest * size));
+        self.held[usize::from(reg)] = Some(slot);
+        slot
+    }
+
+    pub fn of(&self, reg: Reg) -> usize {
         match self.held[usize::from(reg)] {
             Some(slot) => slot,
             None => panic!("a fused kernel reads register {reg}, which holds nothing yet"),
@@ -100,7 +132,11 @@ impl Slots {
         if let Some(&slot) = self.computed.get(&(reg, size)) {
             return slot;
         }
-        let slot = self.add(Some(self.longest * size));
+        let lasts = self.row > BLOCK && self.whole.contains(&reg);
+        let slot = self.add(Some(size * if lasts { self.row } else { self.longest }));
+        if lasts {
+            self.lasting.push((slot, size));
+        }
         self.computed.insert((reg, size), slot);
         slot
     }
@@ -112,8 +148,7 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
     let (space, mut operands) = Space::new(&kernel.dims, [outer, inner], kernel.folds.is_empty(), &places);
     let targets = operands.split_off(kernel.loads.len());
     let longest = BLOCK.min(space.size);
-    let held = vec![None; usize::from(kernel.registers)];
-    let mut slots = Slots { places: Vec::new(), held, layout: Layout::default(), computed: FxHashMap::default(), longest };
+    let mut slots = Slots::new(kernel, longest);
     let mut loads = Vec::new();
     for (load, operand) in kernel.loads.iter().zip(operands) {
         let mut operand = operand;
@@ -131,22 +166,27 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
         slots.held[usize::from(scalar.reg)] = Some(slot);
         scalars.push((scalar.from, size, slot));
     }
-    let direct = direct_stores(kernel, &targets);
-    let outlives = outlives_next(kernel);
-    let mut direct_slots = vec![None; targets.len()];
-    let mut code = Vec::new();
-    let mut at = 0;
-    while at < kernel.code.len() {
-        let joined = if outlives[at] { None } else { joined(kernel, at, isa) };
-        at += usize::from(joined.is_some());
-        let store = direct.get(&at).copied();
-        let op = compile(&kernel.code[at], joined, isa, &mut slots, store.is_some());
-        if let Some(store) = store {
-            direct_slots[store] = Some(op.out);
+    let mut rows = rows::prepare(kernel, isa, &mut slots);
+    let mut compiler = Compiler {
+        kernel,
+        isa,
+        direct: direct_stores(kernel, &targets),
+        outlives: outlives_next(kernel),
+        direct_slots: vec![None; targets.len()],
+        code: Vec::with_capacity(kernel.code.len()),
+    };
+    match (&mut rows, &kernel.rows) {
+        (Some(rows), Some(from)) => {
+            for (pass, from) in rows.passes.iter_mut().zip(&from.passes) {
+                pass.code = compiler.compile(from.code.clone(), &mut slots);
+            }
+            rows.bind(kernel, &slots);
         }
-        code.push(op);
-        at += 1;
+        _ => {
+            compiler.compile(0..kernel.code.len(), &mut slots);
+        }
     }
+    let Compiler { code, direct_slots, .. } = compiler;
     let stores: Vec<_> = targets
         .into_iter()
         .zip(&kernel.stores)
@@ -163,8 +203,17 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
         counts[2]
     };
     let step = space.step(row);
-    let nest = if kernel.folds.is_empty() { Nest::Flat } else { Nest::of(counts, &space, step) };
-    let folds: Vec<_> = kernel.folds.iter().map(|f| fold_op(f, isa, nest, &mut slots)).collect();
+    let nest = match &rows {
+        Some(_) => rows::nest(counts[0], counts[1], kernel.folds.len()),
+        None if kernel.folds.is_empty() => Nest::Flat,
+        None => Nest::of(counts, &space, step),
+    };
+    let room = match nest {
+        Nest::Rows { length, .. } => rows::room(&space, step, length),
+        Nest::Columns { .. } => (BLOCK * 8, BLOCK * size_of::<State>()),
+        _ => (0, size_of::<State>()),
+    };
+    let folds: Vec<_> = kernel.folds.iter().map(|f| fold_op(f, isa, room, &mut slots)).collect();
     let needs_index = loads.iter().any(|(o, _)| o.needs_index()) || stores.iter().any(|s| s.to.needs_index());
     let weight = weight(kernel, &loads, &stores);
     let (pointers, filled) =
@@ -174,7 +223,7 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
         step,
         needs_index,
         tasks: tasks(space.size.saturating_mul(weight), units),
-        partials: if nest.chunks() > 1 { folds.len() * counts[0] * counts[2] * nest.chunks() } else { 0 },
+        partials: if nest.chunks() > 1 { folds.len() * nest.results() * nest.chunks() } else { 0 },
         scratch: slots.layout.bytes(),
         slots: slots.places,
         space,
@@ -184,6 +233,7 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
         stores,
         folds,
         nest,
+        rows,
         pointers,
         filled,
     }
@@ -211,7 +261,8 @@ fn direct_stores(kernel: &Fused, targets: &[Operand]) -> FxHashMap<usize, usize>
 /// By instruction, whether its result is read after the next instruction.
 fn outlives_next(kernel: &Fused) -> Vec<bool> {
     let mut live = vec![false; usize::from(kernel.registers)];
-    let ends = kernel.stores.iter().map(|s| s.reg).chain(kernel.folds.iter().map(|f| f.reg));
+    let row_folds = kernel.rows.iter().flat_map(|r| &r.passes).flat_map(|p| &p.folds).map(|f| f.reg);
+    let ends = kernel.stores.iter().map(|s| s.reg).chain(kernel.folds.iter().map(|f| f.reg)).chain(row_folds);
     ends.for_each(|reg| live[usize::from(reg)] = true);
     let mut outlives = vec![true; kernel.code.len()];
     for at in (0..kernel.code.len()).rev() {
@@ -244,28 +295,58 @@ fn joined(kernel: &Fused, at: usize, isa: Isa) -> Option<(BlockFn, [Reg; 3])> {
     Some((pointwise::pair(isa, [first.instr, second.instr], flipped, first.of)?, args))
 }
 
+/// The code of a kernel on its way to loops.
+struct Compiler<'a> {
+    kernel: &'a Fused,
+    isa: Isa,
+    direct: FxHashMap<usize, usize>,
+    outlives: Vec<bool>,
+    /// By store, the slot whose instruction writes to memory at once.
+    direct_slots: Vec<Option<usize>>,
+    code: Vec<Op>,
+}
+
+impl Compiler<'_> {
+    /// Adds loops for some instructions, of which none is joined to others. Gives their numbers.
+    fn compile(&mut self, range: Range<usize>, slots: &mut Slots) -> Range<usize> {
+        let start = self.code.len();
+        let mut at = range.start;
+        while at < range.end {
+            let alone = self.outlives[at] || at + 1 == range.end;
+            let joined = if alone { None } else { joined(self.kernel, at, self.isa) };
+            at += usize::from(joined.is_some());
+            let (inst, store) = (&self.kernel.code[at], self.direct.get(&at));
+            let size = inst.instr.result(inst.of).size();
+            let out = if store.is_some() { slots.add(None) } else { slots.computed(inst.out, size) };
+            self.code.push(op(inst, joined, self.isa, out, |reg| slots.of(reg)));
+            slots.held[usize::from(inst.out)] = Some(out);
+            if let Some(&store) = store {
+                self.direct_slots[store] = Some(out);
+            }
+            at += 1;
+        }
+        start..self.code.len()
+    }
+}
+
 /// The instruction, with its own loop and arguments or those it was joined to.
-fn compile(inst: &Inst, joined: Option<(BlockFn, [Reg; 3])>, isa: Isa, slots: &mut Slots, direct: bool) -> Op {
+pub(super) fn op(inst: &Inst, joined: Option<(BlockFn, [Reg; 3])>, isa: Isa, out: usize, slot: impl Fn(Reg) -> usize) -> Op {
     let (run, read, n) = match joined {
         Some((run, args)) => (run, args, 3),
         None => (pointwise::block(isa, inst.instr, inst.of), inst.args, inst.instr.arity()),
     };
-    let first = slots.of(read[0]);
+    let first = slot(read[0]);
     let mut args = [first; 3]; // those that it does not have point somewhere valid as well
-    for (slot, &reg) in args.iter_mut().zip(&read[..n]) {
-        *slot = slots.of(reg);
+    for (to, &reg) in args.iter_mut().zip(&read[..n]) {
+        *to = slot(reg);
     }
-    let size = inst.instr.result(inst.of).size();
-    let out = if direct { slots.add(None) } else { slots.computed(inst.out, size) };
     assert!(!args.contains(&out), "a fused kernel has {inst:?}, which writes over its own argument");
-    slots.held[usize::from(inst.out)] = Some(out);
     Op { run, args, out }
 }
 
-fn fold_op(store: &FoldStore, isa: Isa, nest: Nest, slots: &mut Slots) -> FoldOp {
-    let columns = matches!(nest, Nest::Columns { .. });
-    let accumulators = [(); 3].map(|()| slots.layout.reserve(if columns { BLOCK * 8 } else { 0 }));
-    let states = slots.layout.reserve(if columns { BLOCK * size_of::<State>() } else { size_of::<State>() });
+fn fold_op(store: &FoldStore, isa: Isa, (accumulators, states): (usize, usize), slots: &mut Slots) -> FoldOp {
+    let accumulators = [(); 3].map(|()| slots.layout.reserve(accumulators));
+    let states = slots.layout.reserve(states);
     FoldOp {
         loops: fold::loops(isa, store.fold, store.dtype),
         slot: slots.of(store.reg),
@@ -286,19 +367,25 @@ fn weight(kernel: &Fused, loads: &[(Operand, usize)], stores: &[StoreOp]) -> usi
 /// Runs a prepared loop. Allocates nothing once a thread's scratch memory has grown to what the kernel needs.
 ///
 /// Every place must lie in its buffer; buffers that are written overlap no others, but for the stores that say so.
-pub fn run(kernel: &Prepared, frame: &Frame) {
+pub fn run(kernel: &Prepared, frame: &Frame) -> Result<(), Fault> {
     if kernel.space.size == 0 {
-        return kernel.fold_nothing(frame);
+        kernel.fold_nothing(frame);
+        return Ok(());
     }
+    let fault = AtomicUsize::new(usize::MAX);
     scratch::with_partials(kernel.partials * size_of::<State>(), |partials| {
         let partials = Partials(partials.cast());
         if kernel.tasks == 1 {
-            kernel.task(0, 1, frame, partials);
+            kernel.task(0, 1, frame, partials, &fault);
         } else {
-            threads::run(kernel.tasks, &|task| kernel.task(task, kernel.tasks, frame, partials));
+            threads::run(kernel.tasks, &|task| kernel.task(task, kernel.tasks, frame, partials, &fault));
         }
         kernel.combine(frame, partials);
     });
+    match (fault.into_inner(), &kernel.rows) {
+        (at, Some(rows)) if at != usize::MAX => Err(rows.fault(at, frame)),
+        _ => Ok(()),
+    }
 }
 
 /// Partial results: for each fold, each chunk and each result one state.
@@ -316,18 +403,19 @@ impl Partials {
 }
 
 impl Prepared {
-    /// How many results each fold has.
-    fn results(&self) -> usize {
-        match self.nest {
-            Nest::Flat => 0,
-            Nest::ShortRows { rows, .. } | Nest::LongRows { rows, .. } => rows,
-            Nest::Columns { outer, columns, .. } => outer * columns,
-        }
+    /// Number of elements.
+    pub(super) fn size(&self) -> usize {
+        self.space.size
+    }
+
+    /// The length of the block that begins at element `at`.
+    pub(super) fn next_block(&self, at: usize, end: usize) -> usize {
+        self.space.block(at, end, self.step)
     }
 
     fn fold_nothing(&self, frame: &Frame) {
         for fold in &self.folds {
-            for i in 0..self.results() {
+            for i in 0..self.nest.results() {
                 // SAFETY: the destination has room for all results.
                 unsafe { (fold.loops.finish)(&fold.loops.start, 1, self.result(fold, frame, i)) };
             }
@@ -346,7 +434,7 @@ impl Prepared {
         if self.partials == 0 {
             return;
         }
-        let (results, chunks) = (self.results(), self.nest.chunks());
+        let (results, chunks) = (self.nest.results(), self.nest.chunks());
         for (f, fold) in self.folds.iter().enumerate() {
             for i in 0..results {
                 let mut state = fold.loops.start;
@@ -362,11 +450,11 @@ impl Prepared {
         }
     }
 
-    fn task(&self, task: usize, tasks: usize, frame: &Frame, partials: Partials) {
+    fn task(&self, task: usize, tasks: usize, frame: &Frame, partials: Partials, fault: &AtomicUsize) {
         scratch::with_registers(self.scratch, |memory| {
             let units = self.nest.units(&self.space, self.step);
             let (first, end) = (units * task / tasks, units * (task + 1) / tasks);
-            let mut worker = Worker::new(self, frame, memory, partials);
+            let mut worker = Worker::new(self, frame, memory, partials, fault);
             match self.nest {
                 Nest::Flat => worker.flat(first * self.step, (end * self.step).min(self.space.size)),
                 Nest::ShortRows { rows, length } => {
@@ -375,24 +463,27 @@ impl Prepared {
                 }
                 Nest::LongRows { .. } => (first..end).for_each(|unit| worker.long_row(unit)),
                 Nest::Columns { .. } => (first..end).for_each(|unit| worker.columns(unit)),
+                Nest::Rows { .. } => (first..end).for_each(|unit| worker.rows(unit)),
             }
         });
     }
 }
 
 /// One task at work: the registers in its thread's scratch memory.
-struct Worker<'a> {
-    kernel: &'a Prepared,
-    frame: &'a Frame<'a>,
+pub(super) struct Worker<'a> {
+    pub kernel: &'a Prepared,
+    pub frame: &'a Frame<'a>,
     memory: *mut u8,
     /// By slot.
-    pointers: &'a mut [*mut u8],
+    pub pointers: &'a mut [*mut u8],
     filled: &'a mut [Filled],
     partials: Partials,
+    /// The first row with an index out of range, and which.
+    pub fault: &'a AtomicUsize,
 }
 
 impl<'a> Worker<'a> {
-    fn new(kernel: &'a Prepared, frame: &'a Frame<'a>, memory: *mut u8, partials: Partials) -> Self {
+    fn new(kernel: &'a Prepared, frame: &'a Frame<'a>, memory: *mut u8, partials: Partials, fault: &'a AtomicUsize) -> Self {
         let longest = BLOCK.min(kernel.space.size);
         // SAFETY: the layout has room for both tables, aligned; they are written here before they are read.
         let (pointers, filled) = unsafe {
@@ -412,7 +503,11 @@ impl<'a> Worker<'a> {
             // SAFETY: as above; the place lies in its buffer.
             unsafe { space::fill(operand.uniform(frame), operand.size, pointers[*slot], longest) };
         }
-        Worker { kernel, frame, memory, pointers, filled, partials }
+        let mut worker = Worker { kernel, frame, memory, pointers, filled, partials, fault };
+        if let (Some(rows), Nest::Rows { length, .. }) = (&kernel.rows, kernel.nest) {
+            worker.fill_rows(rows, length);
+        }
+        worker
     }
 
     /// Loads, computes and stores the block of `n` elements at `flat`.
@@ -420,35 +515,79 @@ impl<'a> Worker<'a> {
     fn block(&mut self, flat: usize, n: usize) {
         let k = self.kernel;
         debug_assert!(n <= BLOCK && flat + n <= k.space.size);
-        let index: Index = if k.needs_index { k.space.index(flat) } else { Index::default() };
-        for ((operand, slot), filled) in k.loads.iter().zip(self.filled.iter_mut()) {
+        let index = self.index(flat);
+        self.load(0..k.loads.len(), flat, n, &index);
+        self.aim(0..k.stores.len(), flat, &index);
+        self.compute(0..k.code.len(), n);
+        self.store(0..k.stores.len(), flat, n, &index);
+    }
+
+    /// The position of the block at `flat`, if any operand needs it.
+    #[inline]
+    pub fn index(&self, flat: usize) -> Index {
+        if self.kernel.needs_index { self.kernel.space.index(flat) } else { Index::default() }
+    }
+
+    #[inline]
+    pub fn load(&mut self, which: impl Iterator<Item = usize>, flat: usize, n: usize, index: &Index) {
+        let k = self.kernel;
+        for i in which {
+            let ((operand, slot), filled) = (&k.loads[i], &mut self.filled[i]);
             if operand.is_pointer() {
-                self.pointers[*slot] = operand.pointer(self.frame, flat, &index);
+                self.pointers[*slot] = operand.pointer(self.frame, flat, index);
             } else if !operand.is_uniform() {
                 // SAFETY: the place lies in its buffer; the register is scratch memory with room for a block.
-                unsafe { operand.load(&k.space, self.frame, flat..flat + n, &index, self.pointers[*slot], filled) };
+                unsafe { operand.load(&k.space, self.frame, flat..flat + n, index, self.pointers[*slot], filled) };
             }
         }
-        for store in k.stores.iter().filter(|s| s.direct) {
-            self.pointers[store.slot] = store.to.pointer(self.frame, flat, &index);
+    }
+
+    /// Lets the instructions that write to memory at once do so.
+    #[inline]
+    pub fn aim(&mut self, which: impl Iterator<Item = usize>, flat: usize, index: &Index) {
+        for store in which.map(|i| &self.kernel.stores[i]).filter(|s| s.direct) {
+            self.pointers[store.slot] = store.to.pointer(self.frame, flat, index);
         }
-        for op in &k.code {
-            let args = op.args.map(|slot| self.pointers[slot].cast_const());
-            // SAFETY: registers hold a block, and no instruction writes over an argument; memory that is written directly
-            // is not read by this kernel but through this very pointer.
-            unsafe { (op.run)(args, self.pointers[op.out], n) };
+    }
+
+    #[inline]
+    pub fn compute(&mut self, code: Range<usize>, n: usize) {
+        for op in &self.kernel.code[code] {
+            self.instruction(op, n);
         }
-        for store in k.stores.iter().filter(|s| !s.direct) {
+    }
+
+    #[inline]
+    pub fn instruction(&mut self, op: &Op, n: usize) {
+        let args = op.args.map(|slot| self.pointers[slot].cast_const());
+        // SAFETY: registers hold a block, and no instruction writes over an argument; memory that is written directly
+        // is not read by this kernel but through this very pointer.
+        unsafe { (op.run)(args, self.pointers[op.out], n) };
+    }
+
+    #[inline]
+    pub fn store(&mut self, which: impl Iterator<Item = usize>, flat: usize, n: usize, index: &Index) {
+        for store in which.map(|i| &self.kernel.stores[i]).filter(|s| !s.direct) {
             let from = self.pointers[store.slot];
             // SAFETY: the place lies in its buffer; where a pointer was loaded from the same memory, it is the same block.
             unsafe {
                 if store.to.is_pointer() {
-                    from.copy_to(store.to.pointer(self.frame, flat, &index), n * store.to.size);
+                    from.copy_to(store.to.pointer(self.frame, flat, index), n * store.to.size);
                 } else {
-                    store.to.store(&k.space, self.frame, &index, n, from);
+                    store.to.store(&self.kernel.space, self.frame, index, n, from);
                 }
             }
         }
+    }
+
+    /// Where the scratch memory of a slot begins.
+    pub fn home(&self, slot: usize) -> *mut u8 {
+        self.memory.wrapping_add(self.kernel.slots[slot].expect("a slot with memory of its own"))
+    }
+
+    /// A state in the scratch memory.
+    pub fn state(&self, at: usize) -> *mut State {
+        self.memory.wrapping_add(at).cast()
     }
 
     fn flat(&mut self, mut at: usize, end: usize) {
@@ -499,12 +638,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn states(&self, fold: &FoldOp) -> *mut State {
-        self.memory.wrapping_add(fold.states).cast()
+    pub fn states(&self, fold: &FoldOp) -> *mut State {
+        self.state(fold.states)
     }
 
     /// Hands over `n` states of each fold, for the results from `at` on: as results if there is one chunk, else as partial ones.
-    fn deliver(&self, at: usize, n: usize, part: usize, chunks: usize, results: usize) {
+    pub fn deliver(&self, at: usize, n: usize, part: usize, chunks: usize, results: usize) {
         for (f, fold) in self.kernel.folds.iter().enumerate() {
             let states = self.states(fold);
             // SAFETY: the states have been written; the destination has room for all results, each of which belongs to one
@@ -571,7 +710,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn accumulators(&self, fold: &FoldOp) -> Accumulators {
+    pub fn accumulators(&self, fold: &FoldOp) -> Accumulators {
         let [narrow, wide, index] = fold.accumulators.map(|at| self.memory.wrapping_add(at));
         Accumulators { narrow, wide, index: index.cast() }
     }

@@ -6,6 +6,7 @@ pub mod pointwise;
 mod fold;
 mod space;
 mod nest;
+mod rows;
 mod scratch;
 pub mod fused;
 #[cfg(test)]

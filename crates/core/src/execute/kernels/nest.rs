@@ -24,6 +24,8 @@ pub enum Nest {
     LongRows { rows: usize, length: usize, chunk: usize, chunks: usize },
     /// `length` rows of `columns`, many times, cut into chunks of rows and blocks of columns.
     Columns { outer: usize, length: usize, columns: usize, blocks: usize, chunk: usize, chunks: usize },
+    /// Rows passed over several times, in units of `chunk` rows; what is folded are columns.
+    Rows { rows: usize, length: usize, chunk: usize },
 }
 
 impl Nest {
@@ -49,6 +51,17 @@ impl Nest {
         match self {
             Nest::Flat | Nest::ShortRows { .. } => 1,
             Nest::LongRows { chunks, .. } | Nest::Columns { chunks, .. } => chunks,
+            Nest::Rows { rows, chunk, .. } => rows.div_ceil(chunk),
+        }
+    }
+
+    /// How many results each fold has.
+    pub fn results(self) -> usize {
+        match self {
+            Nest::Flat => 0,
+            Nest::ShortRows { rows, .. } | Nest::LongRows { rows, .. } => rows,
+            Nest::Columns { outer, columns, .. } => outer * columns,
+            Nest::Rows { length, .. } => length,
         }
     }
 
@@ -59,6 +72,7 @@ impl Nest {
             Nest::ShortRows { rows, length } => rows.div_ceil((BLOCK / length.max(1)).max(1)),
             Nest::LongRows { rows, chunks, .. } => rows * chunks,
             Nest::Columns { outer, blocks, chunks, .. } => outer * blocks * chunks,
+            Nest::Rows { rows, chunk, .. } => rows.div_ceil(chunk),
         }
     }
 }

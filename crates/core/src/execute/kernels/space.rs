@@ -343,6 +343,17 @@ impl Operand {
         }
     }
 
+    /// The bits of element number `flat`.
+    ///
+    /// # Safety
+    /// It must lie in its buffer.
+    pub unsafe fn element_bits(&self, space: &Space, frame: &Frame, flat: usize) -> u64 {
+        let (mut bits, from) = (0u64, self.element(frame, self.start(&space.index(flat))));
+        // SAFETY: the element lies in the buffer; it is no larger than the word.
+        unsafe { from.copy_to_nonoverlapping((&raw mut bits).cast(), self.size) };
+        bits
+    }
+
     /// The single element of a uniform operand.
     ///
     /// # Safety

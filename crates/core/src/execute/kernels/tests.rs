@@ -55,7 +55,7 @@ impl Memory {
     }
     fn run(&mut self, kernel: &Prepared, slots: &[u64]) {
         let buffers: Vec<_> = self.words.iter_mut().map(|w| RawBuffer { ptr: w.as_mut_ptr().cast(), bytes: w.len() * 8 }).collect();
-        run(kernel, &Frame { buffers: &buffers, slots });
+        assert_eq!(run(kernel, &Frame { buffers: &buffers, slots }), Ok(()));
     }
 }
 
@@ -320,6 +320,7 @@ fn single(instr: Instr, of: DType, args: &[(u32, DType)], out: u32, [n, offset, 
         stores: vec![Store { reg: 3, to: at(out, instr.result(of)), in_place }],
         folds: vec![],
         registers: 4,
+        rows: None,
     }
 }
 
@@ -514,6 +515,7 @@ fn random_kernel(rng: &mut StdRng, memory: &mut Memory) -> Fused {
         stores: vec![],
         folds: vec![],
         registers: 24,
+        rows: None,
     };
     let mut types = vec![];
     for _ in 0..rng.random_range(1..4) {
@@ -651,6 +653,7 @@ fn folding(dims: &[usize], [outer, inner]: [usize; 2], fold: Fold, of: DType, x:
         stores: vec![],
         folds: vec![FoldStore { reg: 0, dtype: of, fold, to }],
         registers: 1,
+        rows: None,
     }
 }
 
@@ -775,6 +778,7 @@ fn transposed_operands_are_read_in_tiles() {
             stores: vec![Store { reg: 4, to: place(out, DType::F32, 0, &dims, &strides), in_place: false }],
             folds: vec![],
             registers: 5,
+            rows: None,
         };
         let mut want = memory.clone();
         naive(&kernel, &mut want, &[]);

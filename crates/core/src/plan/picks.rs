@@ -1,0 +1,128 @@
+//! Where one element per row is picked, is it picked before the arithmetic? And what is the sum of a row with one element?
+//!
+//! A cross-entropy picks one logarithm of a probability per row, and its gradient puts one element into each row of zeros. Picked first,
+//! the arithmetic is done on the picked elements alone; and the sum over a row that is zero but at one place is the element there.
+
+use super::{
+    fuse::spot,
+    graph::{Arg, AttrList, Graph, Node, Op},
+    simplify::Builder,
+};
+use crate::{Fold, Index, Instr, Shape, View};
+use smallvec::{SmallVec, smallvec};
+
+/// Arithmetic is done on picked elements if these come from no more tensors than so many.
+const MOST_PICKS: usize = 3;
+/// And if no element is the result of more than so many instructions in a row.
+const DEEPEST: usize = 8;
+
+/// The same graph with picks first.
+pub(crate) fn pick_first(mut graph: Graph) -> Graph {
+    let picks = |node: &Node| matches!(node.op, Op::Index(Index::Gather | Index::ScatterAdd, _));
+    if !graph.nodes.iter().any(picks) {
+        return graph;
+    }
+    let used = used_whole(&graph);
+    let mut p = Picks { builder: Builder::default(), number: Vec::with_capacity(graph.nodes.len()) };
+    p.builder.graph.inputs = graph.inputs;
+    p.builder.graph.functions = std::mem::take(&mut graph.functions);
+    for (id, node) in graph.nodes.iter().enumerate() {
+        let new = p.node(&graph, &used, node);
+        debug_assert_eq!(p.number.len(), id);
+        p.number.push(new);
+    }
+    let renumber = |ids: &[u32]| ids.iter().map(|&id| p.number.get(id as usize).copied().unwrap_or(id)).collect();
+    let (outputs, values) = (renumber(&graph.outputs), renumber(&graph.values));
+    p.builder.finish(outputs, values)
+}
+
+/// By node, whether something other than a sum reads it: then an index out of range is reported there.
+fn used_whole(g: &Graph) -> Vec<bool> {
+    let mut used = vec![false; g.nodes.len()];
+    g.outputs.iter().for_each(|&o| used[o as usize] = true);
+    for node in g.nodes.iter().filter(|n| !matches!(n.op, Op::Reduce(..))) {
+        node.args.iter().filter_map(|a| a.node()).for_each(|a| used[a as usize] = true);
+    }
+    used
+}
+
+struct Picks {
+    builder: Builder,
+    /// By old node, the new one.
+    number: Vec<u32>,
+}
+
+impl Picks {
+    fn node(&mut self, old: &Graph, used: &[bool], node: &Node) -> u32 {
+        let args: SmallVec<[Arg; 3]> = node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(self.number[n as usize]))).collect();
+        let found = match &node.op {
+            Op::Index(Index::Gather, axis) => self.gather(*axis, &args, node),
+            Op::Reduce(Fold::Sum, axes) => self.sum(old, used, axes, node),
+            _ => None,
+        };
+        found.unwrap_or_else(|| self.builder.push(node.op.clone(), args, node.shape, node.dtype, node.origin))
+    }
+
+    /// The arithmetic of operand 0 on what is picked from its own operands.
+    fn gather(&mut self, axis: usize, args: &[Arg], node: &Node) -> Option<u32> {
+        let (x, index) = (args[0].node()?, args[1].node()?);
+        if node.shape[axis] != 1 || !matches!(self.builder.graph.node(x).op, Op::Do(..)) {
+            return None;
+        }
+        let mut pick = Pick { axis, index, shape: node.shape, origin: node.origin, picks: 0 };
+        let picked = self.picked(args[0], &mut pick, DEEPEST)?.node()?;
+        (1..=MOST_PICKS).contains(&pick.picks).then_some(picked)
+    }
+
+    fn picked(&mut self, x: Arg, pick: &mut Pick, depth: usize) -> Option<Arg> {
+        let Arg::Node(n) = x else { return Some(x) };
+        let node = self.builder.graph.node(n).clone();
+        let made = match &node.op {
+            Op::Do(..) if depth == 0 => return None,
+            Op::Do(Instr::Copy, _) if node.args[0].node().is_none() => node.args[0],
+            Op::Do(instr, of) => {
+                let args = node.args.iter().map(|&a| self.picked(a, pick, depth - 1)).collect::<Option<_>>()?;
+                Arg::Node(self.builder.push(Op::Do(*instr, *of), args, pick.shape, node.dtype, pick.origin))
+            }
+            Op::View(View::Expand, attrs) if self.repeats(&node, attrs, pick.axis) => {
+                let rank = attrs.len() - node.shape.rank();
+                let attrs: AttrList = attrs[..rank].iter().copied().chain(pick.shape.iter().map(|&d| d as i64)).collect();
+                Arg::Node(self.builder.push(Op::View(View::Expand, attrs), node.args.clone(), pick.shape, node.dtype, pick.origin))
+            }
+            _ => {
+                pick.picks += 1;
+                let op = Op::Index(Index::Gather, pick.axis);
+                Arg::Node(self.builder.push(op, smallvec![x, Arg::Node(pick.index)], pick.shape, node.dtype, pick.origin))
+            }
+        };
+        Some(made)
+    }
+
+    /// Whether a broadcast repeats its operand along an axis.
+    fn repeats(&self, expand: &Node, attrs: &[i64], axis: usize) -> bool {
+        let from = self.builder.graph.node(expand.args[0].node().expect("a view has a tensor operand"));
+        let source = attrs[..from.shape.rank()].iter().position(|&at| at as usize == axis);
+        source.is_none_or(|s| from.shape[s] == 1) && expand.shape[axis] != 1
+    }
+
+    /// The sum over rows that are zero but at one place.
+    fn sum(&mut self, old: &Graph, used: &[bool], axes: &AttrList, node: &Node) -> Option<u32> {
+        let x = node.args[0].node()?;
+        let (axis, _, value) = spot(old, old.node(x))?;
+        if axes[..] != [axis as i64] || !used[x as usize] {
+            return None;
+        }
+        let value = self.number[value.node()? as usize];
+        Some(self.builder.push(Op::View(View::Reshape, AttrList::new()), smallvec![Arg::Node(value)], node.shape, node.dtype, node.origin))
+    }
+}
+
+/// What is picked.
+struct Pick {
+    axis: usize,
+    index: u32,
+    shape: Shape,
+    origin: u32,
+    /// How many tensors it is picked from.
+    picks: usize,
+}
