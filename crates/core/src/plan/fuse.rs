@@ -87,6 +87,7 @@ pub(crate) fn fuse(laid: &Laid, fuse: bool) -> Groups {
     let n = g.nodes.len();
     let groups = Groups { list: Vec::new(), of: vec![NONE; n], roles: vec![Role::Outside; n], passes: vec![0; n] };
     let mut f = Fuse { g, layouts: &laid.layouts, fuse, groups, scalars: None, readers: FxHashMap::default() };
+    f.prologue();
     for id in 0..n as u32 {
         match &g.node(id).op {
             Op::Input(_) | Op::View(..) => {}
@@ -139,6 +140,14 @@ impl Fuse<'_> {
             NONE => 0,
             group => group + 1,
         }
+    }
+
+    /// The first group holds what is computed from scalars alone, since every other may want it.
+    fn prologue(&mut self) {
+        let dims = Shape::new(&[]).expect("no axes");
+        let kind = GroupKind::Fused(Nest { dims, folded: None, rows: false });
+        self.groups.list.push(Group { members: Vec::new(), kind });
+        self.scalars = Some(0);
     }
 
     fn node(&mut self, id: u32) {
@@ -312,13 +321,14 @@ impl Fuse<'_> {
         match &nest.folded {
             None => self.in_rows(nest, Role::Fold, pass, Some(axes)),
             Some(folded) if folded == axes => self.in_rows(nest, Role::Fold, pass, Some(axes)),
+            // The folds so far become those over columns.
+            Some(folded) if *axes == complement(folded) && !nest.rows && is_last(&nest.dims, axes) => {
+                let turned = Nest { rows: true, folded: Some(axes.clone()), ..nest.clone() };
+                let fits = may_pass_again(&nest.dims, axes) && row_length(&nest.dims, axes) <= LONGEST_COLUMNS;
+                fits.then_some(Seat { role: Role::Fold, pass, nest: Some(turned) })
+            }
             Some(folded) if *folded == complement(axes) && row_length(&nest.dims, folded) <= LONGEST_COLUMNS => {
                 self.in_rows(nest, Role::Column, pass, Some(folded))
-            }
-            // The folds so far become those over columns.
-            Some(folded) if *axes == complement(folded) && !nest.rows && row_length(&nest.dims, axes) <= LONGEST_COLUMNS => {
-                let turned = Nest { rows: true, folded: Some(axes.clone()), ..nest.clone() };
-                may_pass_again(&nest.dims, axes).then_some(Seat { role: Role::Fold, pass, nest: Some(turned) })
             }
             Some(_) => None,
         }
@@ -360,6 +370,10 @@ fn may_pass_again(dims: &Shape, folded: &[i64]) -> bool {
     if folded.is_empty() || dims.size() <= 1 {
         return false;
     }
-    let last = (dims.rank() - folded.len()..dims.rank()).eq(folded.iter().map(|&a| a as usize));
-    dims.size() <= SMALL || (last && length <= LONGEST_ROW && dims.size() / length >= FEW_ROWS)
+    dims.size() <= SMALL || (is_last(dims, folded) && length <= LONGEST_ROW && dims.size() / length >= FEW_ROWS)
+}
+
+/// Whether these are the last axes.
+fn is_last(dims: &Shape, axes: &[i64]) -> bool {
+    (dims.rank() - axes.len()..dims.rank()).eq(axes.iter().map(|&a| a as usize))
 }

@@ -36,12 +36,19 @@ pub(crate) fn pick_first(mut graph: Graph) -> Graph {
     p.builder.finish(outputs, values)
 }
 
-/// By node, whether something other than a sum reads it: then an index out of range is reported there.
+/// By node, whether something other than a sum of it, or of its negative, reads it: then an index out of range is reported there.
 fn used_whole(g: &Graph) -> Vec<bool> {
     let mut used = vec![false; g.nodes.len()];
     g.outputs.iter().for_each(|&o| used[o as usize] = true);
-    for node in g.nodes.iter().filter(|n| !matches!(n.op, Op::Reduce(..))) {
-        node.args.iter().filter_map(|a| a.node()).for_each(|a| used[a as usize] = true);
+    for (id, node) in g.nodes.iter().enumerate().rev() {
+        let counts = match node.op {
+            Op::Reduce(..) => false,
+            Op::Do(Instr::Neg, _) => used[id],
+            _ => true,
+        };
+        if counts {
+            node.args.iter().filter_map(|a| a.node()).for_each(|a| used[a as usize] = true);
+        }
     }
     used
 }
@@ -105,15 +112,22 @@ impl Picks {
         source.is_none_or(|s| from.shape[s] == 1) && expand.shape[axis] != 1
     }
 
-    /// The sum over rows that are zero but at one place.
+    /// The sum over rows that are zero but at one place, or over their negatives: the same but for the sign of a zero.
     fn sum(&mut self, old: &Graph, used: &[bool], axes: &AttrList, node: &Node) -> Option<u32> {
-        let x = node.args[0].node()?;
+        let mut x = node.args[0].node()?;
+        let negated = matches!(old.node(x).op, Op::Do(Instr::Neg, _));
+        if negated {
+            x = old.node(x).args[0].node()?;
+        }
         let (axis, _, value) = spot(old, old.node(x))?;
         if axes[..] != [axis as i64] || !used[x as usize] {
             return None;
         }
         let value = self.number[value.node()? as usize];
-        Some(self.builder.push(Op::View(View::Reshape, AttrList::new()), smallvec![Arg::Node(value)], node.shape, node.dtype, node.origin))
+        let reshape = Op::View(View::Reshape, AttrList::new());
+        let sum = self.builder.push(reshape, smallvec![Arg::Node(value)], node.shape, node.dtype, node.origin);
+        let negative = Op::Do(Instr::Neg, node.dtype);
+        Some(if negated { self.builder.push(negative, smallvec![Arg::Node(sum)], node.shape, node.dtype, node.origin) } else { sum })
     }
 }
 

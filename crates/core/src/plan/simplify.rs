@@ -34,6 +34,9 @@ impl Builder {
             if let Some(node) = self.rewrite(instr, of, &args, &shape, origin) {
                 return node;
             }
+            if let Some(node) = self.uniform(instr, of, &args, &shape, origin) {
+                return node;
+            }
             if instr.commutes() && rank_of(args[1]) < rank_of(args[0]) {
                 args.swap(0, 1);
             }
@@ -120,6 +123,36 @@ impl Builder {
         }
     }
 
+    /// An instruction on values that are the same everywhere: done once, and the result repeated.
+    fn uniform(&mut self, instr: Instr, of: DType, args: &[Arg], shape: &Shape, origin: u32) -> Option<u32> {
+        if shape.size() <= 1 || instr == Instr::Copy || !args.iter().all(|&a| self.source_of_uniform(a).is_some()) {
+            return None;
+        }
+        let single = Shape::new(&[]).expect("no axes");
+        let mut once: SmallVec<[Arg; 3]> = SmallVec::new();
+        for &a in args {
+            once.push(match self.source_of_uniform(a)? {
+                Arg::Node(n) => {
+                    let dtype = self.graph.node(n).dtype;
+                    Arg::Node(self.push(Op::View(View::Reshape, AttrList::new()), smallvec![Arg::Node(n)], single, dtype, origin))
+                }
+                scalar => scalar,
+            });
+        }
+        let dtype = instr.result(of);
+        let once = self.push(Op::Do(instr, of), once, single, dtype, origin);
+        let lengths: AttrList = shape.iter().map(|&d| d as i64).collect();
+        Some(self.push(Op::View(View::Expand, lengths), smallvec![Arg::Node(once)], *shape, dtype, origin))
+    }
+
+    /// The single element that an argument repeats.
+    fn source_of_uniform(&self, a: Arg) -> Option<Arg> {
+        let Arg::Node(n) = a else { return Some(a) };
+        let node = self.graph.node(n);
+        let from = node.args.first()?.node().filter(|_| matches!(node.op, Op::View(View::Expand, _)))?;
+        (self.graph.node(from).shape.size() == 1).then_some(Arg::Node(from))
+    }
+
     fn rewrite_view(&mut self, view: View, attrs: &AttrList, x: Option<u32>, shape: &Shape, origin: u32) -> Option<u32> {
         let x = x?;
         let from = self.graph.node(x).clone();
@@ -133,9 +166,9 @@ impl Builder {
             return Some(x);
         }
         match &from.op {
-            // A view of a computation on scalars alone is that computation on another shape.
-            Op::Do(instr, of) if from.args.iter().all(|a| matches!(a, Arg::Scalar(..))) => {
-                Some(self.push(Op::Do(*instr, *of), from.args.clone(), *shape, from.dtype, origin))
+            // A view of a scalar's copies is that scalar's copies in another shape.
+            Op::Do(Instr::Copy, of) if matches!(from.args[0], Arg::Scalar(..)) => {
+                Some(self.push(Op::Do(Instr::Copy, *of), from.args.clone(), *shape, from.dtype, origin))
             }
             Op::View(View::Reshape, _) if view == View::Reshape => {
                 Some(self.push(Op::View(View::Reshape, AttrList::new()), from.args.clone(), *shape, from.dtype, origin))
