@@ -66,6 +66,9 @@ pub(crate) struct Groups {
     pub passes: Vec<u32>,
 }
 
+/// The group of what is computed from scalars alone.
+const PROLOGUE: u32 = 0;
+
 /// In no group.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -147,12 +150,14 @@ impl Fuse<'_> {
         let dims = Shape::new(&[]).expect("no axes");
         let kind = GroupKind::Fused(Nest { dims, folded: None, rows: false });
         self.groups.list.push(Group { members: Vec::new(), kind });
-        self.scalars = Some(0);
+        self.scalars = Some(PROLOGUE);
     }
 
     fn node(&mut self, id: u32) {
         let node = self.g.node(id);
-        let args: SmallVec<[u32; 3]> = node.args.iter().filter_map(|a: &Arg| a.node()).collect();
+        // A spot's fill is a constant, where it is fused.
+        let read = &node.args[usize::from(spot(self.g, node).is_some())..];
+        let args: SmallVec<[u32; 3]> = read.iter().filter_map(|a: &Arg| a.node()).collect();
         let found = if self.fuse { self.choose(id, &args) } else { None };
         let group = match found {
             Some((group, seat)) => {
@@ -214,6 +219,9 @@ impl Fuse<'_> {
         let mut candidates: SmallVec<[u32; 8]> = own.chain(siblings).chain(scalars).filter(|&group| group != NONE).collect();
         candidates.sort_unstable_by(|a, b| b.cmp(a));
         candidates.dedup();
+        if self.g.node(id).shape.size() == 1 && args.iter().all(|&a| self.groups.of[self.base(a) as usize] == PROLOGUE) {
+            candidates.insert(0, PROLOGUE);
+        }
         candidates.into_iter().find_map(|group| Some((group, self.seat(group, id)?)))
     }
 
