@@ -81,6 +81,24 @@ fn gradients_of_a_weight_used_many_times_are_one_sum() {
 }
 
 #[test]
+fn gradients_of_slices_are_put_together_once() {
+    let tape = Tape::new();
+    let x = uniform(&tape, &[6, 4], 1);
+    let parts: Vec<_> = (0..3).map(|i| x.narrow(0, 2 * i, 2)).collect();
+    let [g] = (parts[0].exp() * parts[1].sin() + parts[2].tanh()).sum().grad([x]);
+    let plan = check(g, 0, 1);
+    assert_eq!(count(&plan, "place"), 1, "{plan}");
+    assert!(!plan.contains("fill"), "{plan}");
+    // Slices that overlap are added: the first two and the last two of them lie apart from each other.
+    let [g] = (0..4).map(|i| (x.narrow(0, i, 2) * x.narrow(0, i + 1, 2)).sum()).reduce(|a, b| a + b).unwrap().grad([x]);
+    let plan = tape.plan(&g).to_string();
+    assert!(count(&plan, "place") < 8 && plan.contains("over a fill"), "{plan}");
+    for (e, v) in g.reference().data.iter().zip(g.value().to_f64_vec()) {
+        assert!((e - v).abs() <= 1e-12, "expected {e}, got {v}\n{plan}");
+    }
+}
+
+#[test]
 fn a_factor_of_zero_keeps_what_is_no_number() {
     let tape = Tape::new();
     let a = tape.leaf(&Array::from([[f64::INFINITY, 1.0], [2.0, 3.0]]));

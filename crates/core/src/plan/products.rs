@@ -1,10 +1,12 @@
 //! Which sums, factors and signs does a matrix product compute on its own? Trees of them become one node per sum of products.
+//! Sums of pieces that lie apart, in zeros, become one node likewise: the gradients of slices of one tensor.
 //!
 //! A product writes `add + Σ alpha * a @ b`, so what is added to a product, or multiplies it, need not pass through memory again: the
 //! gradients of a weight used many times are one sum, a bias is where the sum begins. Sums may be reassociated; nothing else about their
-//! values changes, with one exception: a known factor of moderate size leaves an operand, so overflow may come earlier or later.
+//! values changes, with two exceptions: a known factor of moderate size leaves an operand, so overflow may come earlier or later, and
+//! a piece keeps its negative zeros, which the zeros around other pieces would have made positive.
 
-use super::graph::{Arg, DROPPED, Graph, Literal, Node, Op};
+use super::graph::{Arg, AttrList, DROPPED, Graph, Literal, Node, Op};
 use crate::{DType, Instr};
 use smallvec::{SmallVec, smallvec};
 use std::collections::BTreeMap;
@@ -14,7 +16,7 @@ const MODERATE: f64 = (1 << 20) as f64;
 
 /// The graph with its sums of products folded. The values of `kept` nodes stay values.
 pub(crate) fn fold(graph: Graph, kept: &[u32]) -> Graph {
-    if !graph.nodes.iter().any(|n| n.op == Op::Contract) {
+    if !graph.nodes.iter().any(|n| matches!(n.op, Op::Contract | Op::Place(_))) {
         return graph;
     }
     let readers = Readers::of(&graph, kept);
@@ -123,6 +125,8 @@ struct Sum {
     inside: Vec<u32>,
     /// Whether the one other node is where the sum begins.
     begun: bool,
+    /// Pieces in zeros, each of a node that nobody else reads, that lie apart.
+    pieces: Vec<u32>,
 }
 
 /// The sums that hold products, by their root.
@@ -136,9 +140,12 @@ fn roots(g: &Graph, readers: &Readers) -> BTreeMap<u32, Sum> {
         for &id in sum.inside.iter().filter(|&&id| matches!(g.node(id).op, Op::Do(..))) {
             inside[id as usize] = true;
         }
+        apart(g, readers, &mut sum);
         // Loops that read the root would add as well at no cost.
         sum.begun = matches!(sum.others.as_slice(), [(_, false)]) && readers.loops[root as usize] == 0;
-        if !sum.products.is_empty() && (sum.begun || sum.others.is_empty() || sum.products.len() > 1) {
+        sum.begun &= !sum.products.is_empty() && sum.pieces.is_empty();
+        let by_products = !sum.products.is_empty() && (sum.begun || sum.others.is_empty() || sum.products.len() > 1);
+        if by_products || !sum.pieces.is_empty() {
             found.insert(root, sum);
         }
     }
@@ -175,6 +182,46 @@ fn expand(g: &Graph, readers: &Readers, root: u32) -> Sum {
         }
     }
     sum
+}
+
+/// Moves the pieces of a sum that lie apart from the others to their own list, if there are several.
+fn apart(g: &Graph, readers: &Readers, sum: &mut Sum) {
+    let is_piece = |&&(id, negative): &&(u32, bool)| {
+        let node = g.node(id);
+        let zero = Arg::Scalar(Literal::Bits(0), node.dtype);
+        !negative && matches!(node.op, Op::Place(_)) && node.args[0] == zero && readers.all[id as usize] == 1
+    };
+    let mut boxes: Vec<Extent> = Vec::new();
+    for &(id, _) in sum.others.iter().filter(is_piece) {
+        let new = extents(g, id);
+        if new.iter().all(|a| boxes.iter().all(|b| a.iter().zip(b).any(|(a, b)| a.1 < b.0 || b.1 < a.0))) {
+            boxes.extend(new);
+            sum.pieces.push(id);
+        }
+    }
+    if sum.pieces.len() < 2 {
+        return sum.pieces.clear();
+    }
+    sum.others.retain(|o| !sum.pieces.contains(&o.0));
+    sum.inside.extend(&sum.pieces);
+}
+
+/// First and last index along each axis.
+type Extent = SmallVec<[(i64, i64); 8]>;
+
+/// Where the pieces of a node lie in it. Those without elements lie nowhere.
+fn extents(g: &Graph, id: u32) -> Vec<Extent> {
+    let node = g.node(id);
+    let Op::Place(attrs) = &node.op else { return Vec::new() };
+    let pieces = node.args[1..].iter().map(|a| &g.node(a.node().expect("a piece is a tensor")).shape);
+    let rank = node.shape.rank();
+    (pieces.enumerate().filter(|(_, p)| p.size() > 0))
+        .map(|(i, piece)| {
+            let at = attrs[2 * rank * i..2 * rank * (i + 1)].chunks_exact(2);
+            let ends = at.zip(piece.iter()).map(|(at, &len)| (at[0], at[0] + at[1] * (len as i64 - 1)));
+            ends.map(|(a, b)| (a.min(b), a.max(b))).collect()
+        })
+        .collect()
 }
 
 /// A product that a node is, up to a factor, and the nodes that are only read for it.
@@ -265,7 +312,7 @@ impl Rebuild<'_> {
         smallvec![a, b, f.arg(node.dtype)]
     }
 
-    /// A sum as one product of several terms; what can't begin it is added by loops.
+    /// A sum as one product of several terms and one node of several pieces; what neither takes is added by loops.
     fn sum(&mut self, sum: &Sum, root: &Node) -> u32 {
         let mut args: SmallVec<[Arg; 3]> = SmallVec::new();
         for &(product, f) in &sum.products {
@@ -274,12 +321,36 @@ impl Rebuild<'_> {
         if sum.begun {
             args.push(Arg::Node(self.number[sum.others[0].0 as usize]));
         }
-        let mut made = self.push(Node { op: Op::Contract, args, ..root.clone() });
-        for &(other, subtracted) in sum.others.iter().filter(|_| !sum.begun) {
-            let instr = if subtracted { Instr::Sub } else { Instr::Add };
-            let args = smallvec![Arg::Node(made), Arg::Node(self.number[other as usize])];
-            made = self.push(Node { op: Op::Do(instr, root.dtype), args, ..root.clone() });
+        let mut made = (!args.is_empty()).then(|| self.push(Node { op: Op::Contract, args, ..root.clone() }));
+        let placed = (!sum.pieces.is_empty()).then(|| (self.pieces(&sum.pieces, root), false));
+        let others = sum.others.iter().filter(|_| !sum.begun).map(|&(other, subtracted)| (self.number[other as usize], subtracted));
+        // One that is not subtracted comes first, where there is one.
+        let mut added: Vec<(u32, bool)> = placed.into_iter().chain(others).collect();
+        added.sort_by_key(|a| a.1);
+        for (x, subtracted) in added {
+            made = Some(match (made, subtracted) {
+                (None, false) => x,
+                (None, true) => unreachable!("a sum without products holds pieces"),
+                (Some(sum), _) => {
+                    let instr = if subtracted { Instr::Sub } else { Instr::Add };
+                    self.push(Node { op: Op::Do(instr, root.dtype), args: smallvec![Arg::Node(sum), Arg::Node(x)], ..root.clone() })
+                }
+            });
         }
-        made
+        made.expect("a sum is of something")
+    }
+
+    /// All pieces of these nodes in one.
+    fn pieces(&mut self, from: &[u32], root: &Node) -> u32 {
+        let (mut attrs, mut args) = (AttrList::new(), smallvec![self.old[from[0] as usize].args[0]]);
+        for &id in from {
+            let node = &self.old[id as usize];
+            if let Op::Place(at) = &node.op {
+                attrs.extend_from_slice(&at[..at.len() - root.shape.rank()]);
+                args.extend(node.args[1..].iter().map(|&a| self.moved(a)));
+            }
+        }
+        attrs.extend(root.shape.iter().map(|&d| d as i64)); // as recorded: the lengths of the whole
+        self.push(Node { op: Op::Place(attrs), args, ..root.clone() })
     }
 }
