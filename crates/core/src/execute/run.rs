@@ -2,7 +2,7 @@
 
 use super::{
     frame::{Fault, Frame, RawBuffer},
-    kernels::{contract, convolve, fused, generate, index, opaque, place, pool, scan},
+    kernels::{contract, convolve, fused, generate, index, opaque, place, pool, scan, straight},
 };
 use crate::{
     Array, DType,
@@ -17,9 +17,17 @@ use crate::{
 pub(crate) struct Loaded {
     pub plan: Plan,
     /// By kernel, its loops, where it is fused.
-    loops: Vec<Option<fused::Prepared>>,
+    loops: Vec<Option<Loops>>,
     /// Whether each kernel's results are searched for NaN.
     trap: bool,
+}
+
+/// A fused kernel made ready.
+enum Loops {
+    /// Over blocks of many elements.
+    Blocks(Box<fused::Prepared>),
+    /// Over a single element.
+    Straight(straight::Prepared),
 }
 
 /// Tables of a run, used again by the next.
@@ -43,7 +51,8 @@ impl Loaded {
     /// Prepares the loops; with `trap`, every kernel's results are searched for NaN.
     pub fn new(plan: Plan, trap: bool) -> Loaded {
         let prepare = |k: &Kernel| match k {
-            Kernel::Fused(f) => Some(fused::prepare(f)),
+            Kernel::Fused(f) if straight::fits(f) => Some(Loops::Straight(straight::prepare(f))),
+            Kernel::Fused(f) => Some(Loops::Blocks(Box::new(fused::prepare(f)))),
             _ => None,
         };
         let loops = plan.kernels.iter().map(prepare).collect();
@@ -53,14 +62,21 @@ impl Loaded {
     /// Runs the kernels on the inputs and slots of `tables`. On faults the results that depend on them mean nothing.
     pub fn run(&self, tables: &mut Tables) -> Finished {
         let arena = Buffer::new(self.plan.arena_bytes);
+        self.lay_out(tables, &arena, |_, bytes| Buffer::new(bytes));
+        let faults = self.launch_all(tables).into_iter().collect();
+        Finished { arena, faults }
+    }
+
+    /// Gives every buffer of the plan its memory; `result(number, bytes)` gives that of results.
+    pub fn lay_out(&self, tables: &mut Tables, arena: &Buffer, mut result: impl FnMut(BufferId, usize) -> Buffer) {
         tables.buffers.clear();
         tables.results.clear();
         for (number, placed) in self.plan.buffers.iter().enumerate() {
             let raw = match *placed {
                 Placed::Input(i) | Placed::Donated { input: i } => tables.inputs[i as usize],
-                Placed::Arena { offset, bytes } => part(&arena, offset, bytes),
+                Placed::Arena { offset, bytes } => part(arena, offset, bytes),
                 Placed::Result { bytes } => {
-                    let buffer = Buffer::new(bytes);
+                    let buffer = result(number as BufferId, bytes);
                     let raw = part(&buffer, 0, bytes);
                     tables.results.push((number as BufferId, buffer));
                     raw
@@ -68,23 +84,24 @@ impl Loaded {
             };
             tables.buffers.push(raw);
         }
+    }
+
+    /// Runs the kernels over memory that has been laid out, up to the first fault: before a later kernel writes over an input that was
+    /// donated.
+    pub fn launch_all(&self, tables: &Tables) -> Option<Fault> {
         let frame = Frame { buffers: &tables.buffers, slots: &tables.slots };
-        let mut faults = Vec::new();
-        for (at, kernel) in self.plan.kernels.iter().enumerate() {
-            faults.extend(self.launch(at, kernel, &frame).err());
-            if self.trap && faults.is_empty() {
-                faults.extend(self.nan(at, &frame));
-            }
-            if !faults.is_empty() {
-                break; // before a later kernel writes over an input that was donated
-            }
-        }
-        Finished { arena, faults }
+        self.plan.kernels.iter().enumerate().find_map(|(at, kernel)| {
+            let fault = self.launch(at, kernel, &frame).err();
+            if self.trap { fault.or_else(|| self.nan(at, &frame)) } else { fault }
+        })
     }
 
     fn launch(&self, at: usize, kernel: &Kernel, frame: &Frame<'_>) -> Result<(), Fault> {
         match kernel {
-            Kernel::Fused(_) => return fused::run(self.loops[at].as_ref().expect("prepared when loaded"), frame),
+            Kernel::Fused(_) => match self.loops[at].as_ref().expect("prepared when loaded") {
+                Loops::Blocks(loops) => return fused::run(loops, frame),
+                Loops::Straight(code) => straight::run(code, frame),
+            },
             Kernel::Contract(k) => contract::run(k, frame),
             Kernel::Convolve(k) => convolve::run(k, frame),
             Kernel::Pool(k) => pool::run(k, frame),
@@ -121,6 +138,17 @@ impl Loaded {
 }
 
 impl Tables {
+    /// The memory that holds result buffer `number`, if it is one of its own.
+    pub fn result(&mut self, number: BufferId) -> Option<&mut Buffer> {
+        self.results.iter_mut().find(|r| r.0 == number).map(|r| &mut r.1)
+    }
+
+    /// Puts other memory under a buffer's number.
+    pub fn replace(&mut self, number: BufferId, by: &Buffer) {
+        let raw = &mut self.buffers[number as usize];
+        *raw = RawBuffer { ptr: by.ptr(), bytes: raw.bytes };
+    }
+
     /// Lets go of the run's memory.
     pub fn release(&mut self) {
         self.results.clear();

@@ -5,7 +5,7 @@
 
 use super::{
     fold::{self, Accumulators, FLUSH, FoldLoops, State},
-    isa::{BlockFn, Isa},
+    isa::{BlockFn, Forms, Isa},
     nest::{Nest, tasks},
     pointwise, rows,
     scratch::{self, Layout},
@@ -259,7 +259,7 @@ fn direct_stores(kernel: &Fused, targets: &[Operand]) -> FxHashMap<usize, usize>
 }
 
 /// By instruction, whether its result is read after the next instruction.
-fn outlives_next(kernel: &Fused) -> Vec<bool> {
+pub(super) fn outlives_next(kernel: &Fused) -> Vec<bool> {
     let mut live = vec![false; usize::from(kernel.registers)];
     let row_folds = kernel.rows.iter().flat_map(|r| &r.passes).flat_map(|p| &p.folds).map(|f| f.reg);
     let ends = kernel.stores.iter().map(|s| s.reg).chain(kernel.folds.iter().map(|f| f.reg)).chain(row_folds);
@@ -278,7 +278,7 @@ fn outlives_next(kernel: &Fused) -> Vec<bool> {
 }
 
 /// One loop for instruction `at` and the next, with its arguments, where the next alone wants the result.
-fn joined(kernel: &Fused, at: usize, isa: Isa) -> Option<(BlockFn, [Reg; 3])> {
+pub(super) fn joined(kernel: &Fused, at: usize, isa: Isa) -> Option<(Forms, [Reg; 3])> {
     let (first, second) = (&kernel.code[at], kernel.code.get(at + 1)?);
     if first.of != second.of || first.instr.arity() != 2 || second.instr.arity() != 2 {
         return None;
@@ -330,9 +330,9 @@ impl Compiler<'_> {
 }
 
 /// The instruction, with its own loop and arguments or those it was joined to.
-pub(super) fn op(inst: &Inst, joined: Option<(BlockFn, [Reg; 3])>, isa: Isa, out: usize, slot: impl Fn(Reg) -> usize) -> Op {
+pub(super) fn op(inst: &Inst, joined: Option<(Forms, [Reg; 3])>, isa: Isa, out: usize, slot: impl Fn(Reg) -> usize) -> Op {
     let (run, read, n) = match joined {
-        Some((run, args)) => (run, args, 3),
+        Some((forms, args)) => (forms.block, args, 3),
         None => (pointwise::block(isa, inst.instr, inst.of), inst.args, inst.instr.arity()),
     };
     let first = slot(read[0]);

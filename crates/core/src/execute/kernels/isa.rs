@@ -29,6 +29,41 @@ pub trait BlockLoop {
     unsafe fn run<const FMA: bool>(args: [*const u8; 3], out: *mut u8, n: usize);
 }
 
+/// An instruction on single elements: step `step` of straight code over the slots at `slots`.
+///
+/// # Safety
+/// All slots that the step names must exist, and those that it reads hold elements of its dtypes. The machine must have the instruction
+/// set.
+pub type StepFn = unsafe fn(slots: *mut u64, step: &Step);
+
+/// A step of straight code. Each slot is a word, whose first bytes hold the element.
+pub struct Step {
+    /// What to do.
+    pub run: StepFn,
+    /// Slots read; those that the instruction does not have are any.
+    pub args: [u32; 3],
+    /// Slot written.
+    pub out: u32,
+}
+
+/// An instruction in both forms.
+#[derive(Clone, Copy)]
+pub struct Forms {
+    /// Over a block.
+    pub block: BlockFn,
+    /// On single elements; the same bits.
+    pub step: StepFn,
+}
+
+/// An instruction on single elements, written once.
+pub trait StepLoop {
+    /// The step. `FMA`: as for [`BlockLoop::run`].
+    ///
+    /// # Safety
+    /// As for [`StepFn`].
+    unsafe fn step<const FMA: bool>(slots: *mut u64, step: &Step);
+}
+
 /// Whether the baseline has fused multiply-add.
 pub const BASELINE_FMA: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 
@@ -71,6 +106,11 @@ pub(super) use for_each_isa;
 for_each_isa! {
     /// The loop `K` for one instruction set.
     pub fn instance<K: BlockLoop>(args: [*const u8; 3], out: *mut u8, n: usize) as BlockFn => run
+}
+
+for_each_isa! {
+    /// The step `K` for one instruction set.
+    pub fn step<K: StepLoop>(slots: *mut u64, step: &Step) as StepFn => step
 }
 
 impl Isa {

@@ -9,6 +9,7 @@ mod nest;
 mod rows;
 mod scratch;
 pub mod fused;
+pub mod straight;
 #[cfg(test)]
 mod tests;
 // Loops of their own.

@@ -3,7 +3,7 @@
 //! One loop for all of them, compiled for each instruction, dtype and instruction set. Truth values are bytes, 0 or 1.
 
 use super::{
-    isa::{BlockFn, BlockLoop, Isa, instance},
+    isa::{BlockFn, BlockLoop, Forms, Isa, Step, StepLoop, instance, step},
     maths::Real,
 };
 use crate::{DType, Instr};
@@ -14,6 +14,11 @@ use std::{marker::PhantomData, mem::MaybeUninit, slice};
 /// # Panics
 /// When there is no such instruction on that dtype.
 pub fn block(isa: Isa, instr: Instr, of: DType) -> BlockFn {
+    forms(isa, instr, of).block
+}
+
+/// As [`block`], in both forms.
+pub fn forms(isa: Isa, instr: Instr, of: DType) -> Forms {
     let found = match (instr, of) {
         (Instr::Cast(to), _) => Some(cast(isa, of, to)),
         (_, DType::F32) => float::<f32>(isa, instr),
@@ -80,6 +85,20 @@ impl<M: Map> BlockLoop for Each<M> {
                     o.write(y);
                 }
             }
+        }
+    }
+}
+
+impl<M: Map> StepLoop for Each<M> {
+    #[inline(always)]
+    unsafe fn step<const FMA: bool>(slots: *mut u64, step: &Step) {
+        let [a, b, c] = step.args.map(|slot| slots.wrapping_add(slot as usize));
+        // SAFETY: the caller promises that the slots exist and hold elements of these types; a word has room for each, aligned.
+        unsafe {
+            let a = a.cast::<M::A>().read();
+            let y = M::at::<FMA>(a, b.cast::<M::B>().read(), c.cast::<M::C>().read());
+            let y = if M::HAS_FAR && M::is_far(a) { M::far(a).unwrap_or(y) } else { y };
+            slots.wrapping_add(step.out as usize).cast::<M::Out>().write(y);
         }
     }
 }
@@ -284,7 +303,7 @@ impl<T: Copy, M: Map<A = T, B = T, C = (), Out = T>> Map for Flipped<M> {
 /// One loop for `first` on arguments 0 and 1, then `second` on its result and argument 2 (exchanged if `flipped`), if there is one.
 ///
 /// For chains of cheap instructions, which are bound by loads and stores.
-pub fn pair(isa: Isa, [first, second]: [Instr; 2], flipped: bool, of: DType) -> Option<BlockFn> {
+pub fn pair(isa: Isa, [first, second]: [Instr; 2], flipped: bool, of: DType) -> Option<Forms> {
     match of {
         DType::F32 => pair_of::<f32>(isa, first, second, flipped),
         DType::F64 => pair_of::<f64>(isa, first, second, flipped),
@@ -292,7 +311,7 @@ pub fn pair(isa: Isa, [first, second]: [Instr; 2], flipped: bool, of: DType) -> 
     }
 }
 
-fn pair_of<T: Number>(isa: Isa, first: Instr, second: Instr, flipped: bool) -> Option<BlockFn> {
+fn pair_of<T: Number>(isa: Isa, first: Instr, second: Instr, flipped: bool) -> Option<Forms> {
     match first {
         Instr::Add => then::<Add<T>, T>(isa, second, flipped),
         Instr::Sub => then::<Sub<T>, T>(isa, second, flipped),
@@ -301,7 +320,7 @@ fn pair_of<T: Number>(isa: Isa, first: Instr, second: Instr, flipped: bool) -> O
     }
 }
 
-fn then<P: Map<A = T, B = T, C = (), Out = T>, T: Number>(isa: Isa, second: Instr, flipped: bool) -> Option<BlockFn> {
+fn then<P: Map<A = T, B = T, C = (), Out = T>, T: Number>(isa: Isa, second: Instr, flipped: bool) -> Option<Forms> {
     match second {
         Instr::Add => of::<Then<P, Add<T>>>(isa),
         Instr::Mul => of::<Then<P, Mul<T>>>(isa),
@@ -391,11 +410,11 @@ macro_rules! casts {
 }
 casts! { f32: f64 i64; f64: f32 i64; i64: f32 f64; u8: f32 f64 i64; }
 
-fn of<M: Map>(isa: Isa) -> Option<BlockFn> {
-    Some(instance::<Each<M>>(isa))
+fn of<M: Map>(isa: Isa) -> Option<Forms> {
+    Some(Forms { block: instance::<Each<M>>(isa), step: step::<Each<M>>(isa) })
 }
 
-fn cast(isa: Isa, from: DType, to: DType) -> BlockFn {
+fn cast(isa: Isa, from: DType, to: DType) -> Forms {
     use DType::*;
     let found = match (from, to) {
         (F32, F32) => of::<Copied<f32>>(isa),
@@ -417,7 +436,7 @@ fn cast(isa: Isa, from: DType, to: DType) -> BlockFn {
     found.expect("every dtype converts to every other")
 }
 
-fn float<T: Float>(isa: Isa, instr: Instr) -> Option<BlockFn> {
+fn float<T: Float>(isa: Isa, instr: Instr) -> Option<Forms> {
     match instr {
         Instr::Exp => of::<Exp<T>>(isa),
         Instr::Expm1 => of::<Expm1<T>>(isa),
@@ -436,11 +455,11 @@ fn float<T: Float>(isa: Isa, instr: Instr) -> Option<BlockFn> {
     }
 }
 
-fn integer(isa: Isa, instr: Instr) -> Option<BlockFn> {
+fn integer(isa: Isa, instr: Instr) -> Option<Forms> {
     number::<i64>(isa, instr)
 }
 
-fn number<T: Number>(isa: Isa, instr: Instr) -> Option<BlockFn> {
+fn number<T: Number>(isa: Isa, instr: Instr) -> Option<Forms> {
     match instr {
         Instr::Copy => of::<Copied<T>>(isa),
         Instr::Neg => of::<Neg<T>>(isa),
@@ -458,7 +477,7 @@ fn number<T: Number>(isa: Isa, instr: Instr) -> Option<BlockFn> {
     }
 }
 
-fn compare<T: Comparable>(isa: Isa, instr: Instr) -> Option<BlockFn> {
+fn compare<T: Comparable>(isa: Isa, instr: Instr) -> Option<Forms> {
     match instr {
         Instr::Eq => of::<Eq<T>>(isa),
         Instr::Ne => of::<Ne<T>>(isa),
@@ -468,7 +487,7 @@ fn compare<T: Comparable>(isa: Isa, instr: Instr) -> Option<BlockFn> {
     }
 }
 
-fn truth(isa: Isa, instr: Instr) -> Option<BlockFn> {
+fn truth(isa: Isa, instr: Instr) -> Option<Forms> {
     match instr {
         Instr::Copy => of::<Copied<u8>>(isa),
         Instr::Not => of::<Not<u8>>(isa),

@@ -14,7 +14,7 @@ use crate::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-const ALL: [DType; 4] = [DType::F32, DType::F64, DType::I64, DType::Bool];
+pub(super) const ALL: [DType; 4] = [DType::F32, DType::F64, DType::I64, DType::Bool];
 
 /// Buffers, by number.
 #[derive(Clone, Default)]
@@ -247,7 +247,7 @@ fn distance(of: DType, a: u64, b: u64) -> u64 {
     }
 }
 
-fn instructions(of: DType) -> Vec<Instr> {
+pub(super) fn instructions(of: DType) -> Vec<Instr> {
     use Instr::*;
     let casts = ALL.map(Cast);
     let number = [Copy, Neg, Abs, Sign, Add, Sub, Mul, Pow, Max, Min, Eq, Ne, Lt, Le, Select, MulAdd];
@@ -306,7 +306,7 @@ fn place(buffer: u32, dtype: DType, offset: isize, dims: &[usize], strides: &[is
 }
 
 /// A loop of one instruction over vectors of `n` elements, `step` apart.
-fn single(instr: Instr, of: DType, args: &[(u32, DType)], out: u32, [n, offset, step]: [usize; 3]) -> Fused {
+pub(super) fn single(instr: Instr, of: DType, args: &[(u32, DType)], out: u32, [n, offset, step]: [usize; 3]) -> Fused {
     let at = |buffer, dtype| place(buffer, dtype, offset as isize, &[n], &[step as isize]);
     let loads: Vec<_> = args.iter().enumerate().map(|(i, &(b, t))| Load { reg: i as Reg, from: at(b, t) }).collect();
     let in_place = args.iter().any(|a| a.0 == out);
@@ -325,7 +325,7 @@ fn single(instr: Instr, of: DType, args: &[(u32, DType)], out: u32, [n, offset, 
 }
 
 /// Every combination of samples as three long columns, the lesser arities repeating.
-fn combinations(instr: Instr, of: DType) -> [Vec<u64>; 3] {
+pub(super) fn combinations(instr: Instr, of: DType) -> [Vec<u64>; 3] {
     let values = samples(of);
     let first = if instr == Instr::Select { vec![0, 1] } else { values.clone() };
     let third = if instr.arity() == 3 { values.clone() } else { vec![0] };
