@@ -22,10 +22,11 @@ pub use differentiate::{Cut, Gradients, Targets, Unreached, evaluate, grad, hess
 pub use dtype::{DType, Element, Scalar};
 pub use execute::threads::{set_threads, threads};
 pub use ops::place::{concat, stack};
+pub use ops::random::IntoKey;
 pub use ops::sliding::{ConvOptions, Pair, PoolOptions};
 pub use ops::{Batch, BatchCx, Cx, Dense, Function, Meta, Mismatch, OpDef, OutShape, Rule, Sample, Spec, Tangents, Typed};
 pub use program::{Expr, Pointwise, Step};
-pub use read::{Destination, EvalError, Stats};
+pub use read::{Destination, EvalError, Program, ProgramError, Stats};
 pub use record::{Array, ArrayError, By, Ellipsis, Given, Indices, IntoIndex, IntoOperand, Key, NewAxis, Pick, Tape, Tensor};
 pub use shape::{IntoShape, MAX_RANK, Shape};
 pub use tree::{Leaf, Path, PathMismatch, Role, Tree};

@@ -110,6 +110,48 @@ fn samples() -> Vec<Sample> {
     ]
 }
 
+/// What random numbers are drawn by: a [`Key`], or one that [`Tape::key`] has put onto the tape.
+pub trait IntoKey<'t> {
+    /// The key as a scalar operand.
+    fn on(self, tape: &'t Tape) -> Tensor<'t>;
+}
+
+impl<'t> IntoKey<'t> for Key {
+    fn on(self, tape: &'t Tape) -> Tensor<'t> {
+        tape.key(self)
+    }
+}
+impl<'t> IntoKey<'t> for Tensor<'t> {
+    fn on(self, _: &'t Tape) -> Tensor<'t> {
+        self
+    }
+}
+
+impl Tape {
+    /// A key as a scalar operand, so that a [`Program`](crate::Program) can take it as an input; [`Array::key`] is what it is given then.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, DType, Key, Tape};
+    /// let tape = Tape::new();
+    /// let key = tape.key(Key::new(1));
+    /// let noise = tape.compile(&key, &tape.normal(DType::F32, 4, key));
+    /// let (a, b) = (noise.run(&Array::key(Key::new(7))), noise.run(&Array::key(Key::new(8))));
+    /// assert_eq!(a, Tape::new().normal(DType::F32, 4, Key::new(7)).value());
+    /// assert_ne!(a, b);
+    /// ```
+    pub fn key(&self, key: Key) -> Tensor<'_> {
+        self.slot(key.bits(), DType::I64)
+    }
+}
+
+impl Array {
+    /// A key as an input of a [`Program`](crate::Program): see [`Tape::key`].
+    pub fn key(key: Key) -> Array {
+        Array::scalar(key.bits() as i64)
+    }
+}
+
 impl Tape {
     /// Independent numbers in `[0, 1)`, each equally likely: 24 bits of `F32`, 53 of `F64`.
     ///
@@ -129,7 +171,7 @@ impl Tape {
     /// assert_eq!(a.value(), tape.uniform(DType::F32, 4, key.fold(0)).value());
     /// ```
     #[track_caller]
-    pub fn uniform(&self, dtype: DType, shape: impl IntoShape, key: Key) -> Tensor<'_> {
+    pub fn uniform<'t>(&'t self, dtype: DType, shape: impl IntoShape, key: impl IntoKey<'t>) -> Tensor<'t> {
         self.random(&UNIFORM, dtype, shape, key)
     }
 
@@ -146,7 +188,7 @@ impl Tape {
     /// assert!(draws.mean().item().abs() < 0.1 && (draws.std(&[0], 0).item() - 1.0).abs() < 0.1);
     /// ```
     #[track_caller]
-    pub fn normal(&self, dtype: DType, shape: impl IntoShape, key: Key) -> Tensor<'_> {
+    pub fn normal<'t>(&'t self, dtype: DType, shape: impl IntoShape, key: impl IntoKey<'t>) -> Tensor<'t> {
         self.random(&NORMAL, dtype, shape, key)
     }
 
@@ -162,7 +204,7 @@ impl Tape {
     /// assert_eq!(tape.bernoulli(1.0, 3, Key::new(1)).value(), Array::from([true; 3]));
     /// ```
     #[track_caller]
-    pub fn bernoulli(&self, p: f64, shape: impl IntoShape, key: Key) -> Tensor<'_> {
+    pub fn bernoulli<'t>(&'t self, p: f64, shape: impl IntoShape, key: impl IntoKey<'t>) -> Tensor<'t> {
         if !(0.0..=1.0).contains(&p) {
             panic!("bernoulli: expected a probability between 0 and 1, got {p}");
         }
@@ -170,10 +212,10 @@ impl Tape {
     }
 
     #[track_caller]
-    fn random(&self, op: &'static OpDef, dtype: DType, shape: impl IntoShape, key: Key) -> Tensor<'_> {
+    fn random<'t>(&'t self, op: &'static OpDef, dtype: DType, shape: impl IntoShape, key: impl IntoKey<'t>) -> Tensor<'t> {
         let number = DTYPES.iter().position(|&d| d == dtype).expect("every dtype is listed");
         let attrs: SmallVec<[i64; 8]> = std::iter::once(number).chain(shape.into_shape().iter().copied()).map(|d| d as i64).collect();
-        self.op(op, &[self.slot(key.bits(), DType::I64)], &attrs)
+        self.op(op, &[key.on(self)], &attrs)
     }
 }
 

@@ -15,9 +15,10 @@ use crate::{
 use rustc_hash::FxHashMap;
 use smallvec::{SmallVec, smallvec};
 
-/// The graph of the live nodes `order`; inputs and slots are numbered in the order in which they appear.
-pub(crate) fn build(r: &Record, order: &[u32], outputs: &[u32]) -> Graph {
-    let mut b = Build { r, builder: Builder::default(), number: FxHashMap::default(), slots: 0, slot_of: FxHashMap::default() };
+/// The graph of the live nodes `order`; inputs and slots are numbered in the order in which they appear. The slots `open` are no
+/// literals, whatever they hold.
+pub(crate) fn build(r: &Record, order: &[u32], outputs: &[u32], open: &[u32]) -> Graph {
+    let mut b = Build { r, open, builder: Builder::default(), number: FxHashMap::default(), slots: 0, slot_of: FxHashMap::default() };
     for (origin, &id) in order.iter().enumerate() {
         let node = b.node(id as usize, origin as u32);
         b.number.insert(id, node);
@@ -29,6 +30,7 @@ pub(crate) fn build(r: &Record, order: &[u32], outputs: &[u32]) -> Graph {
 
 struct Build<'a> {
     r: &'a Record,
+    open: &'a [u32],
     builder: Builder,
     number: FxHashMap<u32, u32>,
     slots: u32,
@@ -82,7 +84,7 @@ impl Build<'_> {
                 let next = self.slots;
                 let number = *self.slot_of.entry(slot).or_insert(next);
                 self.slots += u32::from(number == next);
-                match x.tag().literal() {
+                match x.tag().literal().filter(|_| !self.open.contains(&(slot as u32))) {
                     Some(v) => Arg::Scalar(Literal::Bits(dtype.bits(v)), dtype),
                     None => Arg::Scalar(Literal::Slot(number), dtype),
                 }

@@ -11,7 +11,7 @@ pub type AttrList = SmallVec<[i64; 8]>;
 pub type OpaqueFn = fn(&[i64], &[Array]) -> Result<Array, String>;
 
 /// Nodes in the order of computation, and which of them are wanted.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Graph {
     /// Each refers to earlier ones only.
     pub nodes: Vec<Node>,

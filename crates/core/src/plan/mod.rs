@@ -22,6 +22,7 @@ mod simplify;
 mod verify;
 
 use crate::{DType, Shape, record::Record};
+pub(crate) use graph::Graph;
 use kernel::{BufferId, Kernel};
 use smallvec::SmallVec;
 
@@ -84,6 +85,8 @@ pub(crate) struct Options {
     pub keep_bytes: usize,
     /// Results that may take over an input's memory: (number of the result, the input's node).
     pub donate: Donations,
+    /// Scalar slots of the tape whose numbers stay open, also where they are literals now.
+    pub open: Vec<u32>,
 }
 
 impl Options {
@@ -100,7 +103,18 @@ impl Options {
 ///
 /// `keep_also`: numbers in `order` of nodes that stay valid whatever their size, since a later read had to compute them twice.
 pub(crate) fn plan(r: &Record, order: &[u32], outputs: &[u32], options: &Options, keep_also: &[u32]) -> Plan {
-    let graph = build::build(r, order, outputs);
+    plan_graph(graph(r, order, outputs, options), order, options, keep_also)
+}
+
+/// The graph of the live nodes `order`, which no longer needs the tape.
+pub(crate) fn graph(r: &Record, order: &[u32], outputs: &[u32], options: &Options) -> Graph {
+    let graph = build::build(r, order, outputs, &options.open);
+    verify::graph(&graph);
+    graph
+}
+
+/// As [`plan`], from a graph.
+pub(crate) fn plan_graph(graph: Graph, order: &[u32], options: &Options, keep_also: &[u32]) -> Plan {
     let graph = if options.fuse { picks::pick_first(graph) } else { graph };
     verify::graph(&graph);
     let graph = if options.fuse { products::fold(graph, keep_also) } else { graph };

@@ -62,7 +62,7 @@ impl Reader {
 
     /// Forgets what belongs to a tape, not the plans.
     pub fn reset(&mut self) {
-        self.options = Options { fuse: true, trap: false, keep_bytes: KEEP_BYTES, donate: Donations::new() };
+        self.options = Options { fuse: true, trap: false, keep_bytes: KEEP_BYTES, ..Options::default() };
         self.stats = Stats::default();
         self.began = Instant::now();
         self.runs.clear();

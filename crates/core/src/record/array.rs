@@ -134,6 +134,31 @@ impl Array {
         &self.buffer
     }
 
+    /// The same in memory of its own.
+    pub(crate) fn copied_whole(&self) -> Array {
+        Array { buffer: self.buffer.copy_part(0, self.size() * self.dtype.size()), ..*self }
+    }
+
+    /// The raw bits of the first element, low bytes first.
+    pub(crate) fn bits(&self) -> u64 {
+        match self.dtype {
+            DType::F32 => u64::from(self.as_slice::<f32>()[0].to_bits()),
+            DType::F64 => self.as_slice::<f64>()[0].to_bits(),
+            DType::I64 => self.as_slice::<i64>()[0] as u64,
+            DType::Bool => u64::from(self.as_slice::<bool>()[0]),
+        }
+    }
+
+    /// A 0-d array of the element that raw bits stand for.
+    pub(crate) fn of_bits(dtype: DType, bits: u64) -> Array {
+        match dtype {
+            DType::F32 => Array::scalar(f32::from_bits(bits as u32)),
+            DType::F64 => Array::scalar(f64::from_bits(bits)),
+            DType::I64 => Array::scalar(bits as i64),
+            DType::Bool => Array::scalar(bits & 1 == 1),
+        }
+    }
+
     /// Lengths along each axis.
     pub fn shape(&self) -> &Shape {
         &self.shape
