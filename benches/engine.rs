@@ -105,5 +105,50 @@ fn small_step(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, operations, look_up, small_step);
+/// The chain of [`chain`] over single numbers, and its gradient in both operands: recorded anew, and kept.
+fn scalars(c: &mut Criterion) {
+    let mut group = c.benchmark_group("per operation on single numbers");
+    let n = 10_000;
+    group.throughput(Throughput::Elements(n as u64));
+    let inputs = (Array::scalar(0.5f32), Array::scalar(1f32));
+    let on = |tape: &Tape| {
+        let (x, w) = (tape.leaf(&inputs.0), tape.leaf(&inputs.1));
+        let y = chain(x, w, n);
+        let [gx, gw] = y.grad([x, w]);
+        tape.eval(&(y, gx, gw))
+    };
+    group.bench_function("record, differentiate and run", |b| b.iter(|| on(&Tape::new())));
+    let tape = Tape::new();
+    let (x, w) = (tape.leaf(&inputs.0), tape.leaf(&inputs.1));
+    let y = chain(x, w, n);
+    let [gx, gw] = y.grad([x, w]);
+    let kept = tape.compile(&(x, w), &(y, gx, gw));
+    group.bench_function("run a kept program", |b| b.iter(|| kept.run(&inputs)));
+    group.finish();
+}
+
+/// The step of [`small_step`] a thousand times in one call.
+fn kept_step(c: &mut Criterion) {
+    let model = (Linear::new(2, 16, 1), Tanh, Linear::new(16, 16, 2), Tanh, Linear::new(16, 1, 3));
+    let data = (Array::uniform(DType::F32, [32, 2], -1.0, 1.0, 4), Array::uniform(DType::F32, [32, 1], -1.0, 1.0, 5));
+    let sgd = Sgd::new(0.01);
+    let tape = Tape::new();
+    let (m, s, (x, t)) = (model.on(&tape), sgd.init(&model).on(&tape), (tape.constant(&data.0), tape.constant(&data.1)));
+    let loss = mse_loss(m.forward(x, &Pass::eval()), t, Reduction::Mean);
+    let next = sgd.step(&m, &grads(loss, &m), &s);
+    let step = tape.compile(&((m, s), (x, t)), &(next, loss));
+    let mut state = Some((model.clone(), sgd.init(&model)));
+    let mut group = c.benchmark_group("step of 2-16-16-1 at batch 32, kept");
+    group.throughput(Throughput::Elements(1000));
+    group.bench_function("in a loop", |b| {
+        b.iter(|| {
+            let (next, loss) = step.run_loop(1000, state.take().expect("the last round's"), &data);
+            state = Some(next);
+            loss
+        })
+    });
+    group.finish();
+}
+
+criterion_group!(benches, operations, look_up, scalars, small_step, kept_step);
 criterion_main!(benches);

@@ -2,17 +2,23 @@
 
 use std::thread;
 use wengert::{
-    Array, DType, Tape,
+    Array, DType, Tape, Tensor,
     nn::{Bind, Layer, Linear, Pass, Tanh},
 };
 
-/// Steps of a planet round its sun, and how often in one turn.
+/// Steps of a planet in one turn round its sun.
 const STEPS: usize = 1000;
 
-fn main() {
+/// Three uses of one thing.
+pub fn main() {
     orbit();
     root();
     inference();
+}
+
+/// The pull of a sun of unit mass.
+fn force(x: Tensor<'_>) -> Tensor<'_> {
+    x.square().sum().sqrt().recip().grad(x)
 }
 
 /// Kepler's problem by the leapfrog method. The force is the gradient of the potential, taken once, when the step is compiled.
@@ -20,7 +26,6 @@ fn orbit() {
     let (start, speed) = (Array::from([1.0, 0.0]), Array::from([0.0, 1.0]));
     let tape = Tape::new();
     let (x, v, h) = (tape.leaf(&start), tape.leaf(&speed), tape.scalar(DType::F64, std::f64::consts::TAU / STEPS as f64));
-    let force = |x: wengert::Tensor<'_>| x.square().sum().sqrt().recip().grad(x);
     let v_half = v + force(x) * h * 0.5;
     let x_next = x + v_half * h;
     let v_next = v_half + force(x_next) * h * 0.5;

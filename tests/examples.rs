@@ -13,6 +13,8 @@ mod digits;
 mod fit_a_line;
 #[path = "../examples/01_gradient.rs"]
 mod gradient;
+#[path = "../examples/08_kept_program.rs"]
+mod kept_program;
 #[path = "../examples/06_newton.rs"]
 mod newton;
 
@@ -44,6 +46,11 @@ fn newtons_method_finds_the_lowest_point() {
 #[test]
 fn a_learning_rate_is_learned() {
     differentiable_optimizer::main();
+}
+
+#[test]
+fn a_step_is_kept_and_run_often() {
+    kept_program::main();
 }
 
 fn settings(args: &[&str]) -> Result<digits::Settings, String> {

@@ -207,7 +207,7 @@ fn an_intermediate_result_can_be_an_input() {
     let y = (h * h).sum();
     assert_eq!(tape.compile(&h, &y).run(&Array::from([3.0, 4.0])).item(), 25.0);
     assert_eq!(tape.compile(&x, &y).run(&Array::from([0.0, 0.0])).item(), 2.0);
-    assert_eq!((y.item() - (2f64.exp() + 4f64.exp())).abs() < 1e-12, true, "the tape's own values are as they were");
+    assert!((y.item() - (2f64.exp() + 4f64.exp())).abs() < 1e-12, "the tape's own values are as they were");
 }
 
 #[test]

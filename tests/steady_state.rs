@@ -72,4 +72,39 @@ fn a_training_loop_settles() {
     let (held, pooled) = (memory::live_bytes(), memory::pooled_bytes());
     (0..10_000).for_each(|_| small(&mut w));
     assert_eq!((memory::live_bytes(), memory::pooled_bytes()), (held, pooled));
+
+    // A second read of one tape, and a program that is kept.
+    let read_twice = |allocations: &mut usize| {
+        let tape = Tape::new();
+        let x = tape.leaf(&w);
+        let (a, b) = (x.exp().sum(), x.tanh());
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let (first, second) = (a.value(), (b * a).value());
+        *allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        (first, second)
+    };
+    let mut allocations = 0;
+    (0..10).for_each(|_| _ = read_twice(&mut allocations));
+    assert_eq!(allocations, 0, "allocations in two reads");
+
+    let tape = Tape::new();
+    let (p, data) = (tape.leaf(&w), tape.constant(&w));
+    let loss = (p * data).tanh().sum();
+    let step = tape.compile(&(p, data), &(p - 0.1 * loss.grad(p), loss));
+    let data = w.clone();
+    let run = |state: Array| {
+        let mut inputs = (state, data.clone());
+        let mut outputs = step.run(&inputs);
+        for _ in 0..3 {
+            inputs.0 = outputs.0.clone();
+            step.try_run_into(&inputs, &mut outputs).expect("nothing that can fail");
+        }
+        step.run_loop(50, outputs.0, &data).0
+    };
+    let mut state = run(Array::from([3.0, 4.0]));
+    state = run(state);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    state = run(state);
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 0, "allocations of a program");
+    assert_eq!(state.size(), 2);
 }
