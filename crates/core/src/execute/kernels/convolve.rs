@@ -77,7 +77,7 @@ impl Shapes {
         self.weight[1..].iter().product()
     }
 
-    /// Rows of the output in a band.
+    /// Rows of the output whose patches are made at a time.
     fn band<T>(&self) -> usize {
         let [n, _, height, width] = self.output;
         let fitting = CACHE / (self.taps() * width * size_of::<T>());
@@ -109,7 +109,7 @@ fn outputs<T: Engine>(shapes: &Shapes, image: &Planes<T>, weight: Matrix<T>, out
         let (number, group, first) = (task / bands / groups, task / bands % groups, task % bands * band);
         let band = Band { window, channels: shapes.weight[1], rows: first..height.min(first + band), width };
         with_registers(band.bytes::<T>(), |scratch| {
-            let patches = band.patches(image, number, group, scratch);
+            let patches = band.patches(image, number, group, scratch, isa);
             let to = ((number * o + group * rows) * height + first) * width;
             let out = Matrix { data: Shared::new(out.at(to as isize)), row: (height * width) as isize, col: 1 };
             let product = Product::new([rows, band.columns(), taps], weight.from(group * rows, 0), patches, out);
@@ -140,23 +140,14 @@ fn weights<T: Engine>(shapes: &Shapes, image: &Planes<T>, output: &Planes<T>, ou
                 let (number, first) = (unit / bands, unit % bands * band);
                 let band = Band { window, channels: shapes.weight[1], rows: first..height.min(first + band), width };
                 let mut layout = Layout::default();
-                let [at_patches, at_given, at_sum] =
-                    [band.bytes::<T>(), m * band.columns() * size_of::<T>(), m * taps * size_of::<T>()].map(|b| layout.reserve(b));
+                let [at_patches, at_given] = [band.bytes::<T>(), m * band.columns() * size_of::<T>()].map(|b| layout.reserve(b));
                 with_registers(layout.bytes(), |scratch| {
                     let section = |at: usize| scratch.wrapping_add(at);
-                    let patches = band.patches(image, number, group, section(at_patches));
+                    let patches = band.patches(image, number, group, section(at_patches), isa);
                     let given = output.matrix([number, row], m, &band.rows, section(at_given));
-                    let fresh = Matrix { data: Shared::new(section(at_sum).cast()), ..total };
-                    let begun = unit > units * part / parts;
-                    let to = if begun { fresh } else { total };
-                    let product = Product::new([m, taps, band.columns()], given, patches.transposed(), to);
-                    // SAFETY: `memory` checked the operands; this task's own rows of its part's sum, or its own scratch memory.
-                    unsafe {
-                        multiply(&product, isa);
-                        if begun {
-                            add(total.at(0, 0), fresh.at(0, 0), m * taps);
-                        }
-                    }
+                    let product = Product::new([m, taps, band.columns()], given, patches.transposed(), total);
+                    // SAFETY: `memory` checked the operands; this task's own rows of its part's sum.
+                    unsafe { multiply(&Product { added: unit > units * part / parts, ..product }, isa) };
                 });
             }
         });
@@ -189,36 +180,42 @@ fn reduce<T: Engine>(sums: Shared<T>, parts: usize, size: usize, out: Shared<T>)
     });
 }
 
-/// The transposed convolution: for each band of an image, transposed weights times outputs give patches, which are added where they
-/// came from. Bands of images share rows of the output: these are computed for each.
+/// The transposed convolution: transposed weights times outputs give patches, which are added where they came from, a few rows of the
+/// output at a time. Where there are few images, each is cut into bands: the rows of the output that two of them share are computed
+/// for both.
 fn images<T: Engine>(shapes: &Shapes, output: &Planes<T>, weight: Matrix<T>, out: Shared<T>, isa: Isa) {
-    let Shapes { image: [n, c, tall, _], output: [_, _, height, width], window, groups, .. } = *shapes;
-    let (rows, taps, channels) = (shapes.rows(), shapes.taps(), shapes.weight[1]);
-    let band = (shapes.band::<T>() * window.stride[0]).min(tall);
-    let bands = tall.div_ceil(band);
+    let Shapes { image: [n, c, tall, wide], output: [_, _, height, width], window, groups, .. } = *shapes;
+    let (rows, taps, channels, few) = (shapes.rows(), shapes.taps(), shapes.weight[1], shapes.band::<T>());
+    let cut = tall.div_ceil(ENOUGH.div_ceil(n * groups));
+    let bands = tall.div_ceil(cut);
     threads::run(n * groups * bands, &|task| {
-        let (number, group, first) = (task / bands / groups, task / bands % groups, task % bands * band);
-        let lines = first..tall.min(first + band);
+        let (number, group, first) = (task / bands / groups, task / bands % groups, task % bands * cut);
+        let lines = first..tall.min(first + cut);
         // The windows that reach these rows of the image.
         let (from, to) = (lines.start + window.padding[0], lines.end + window.padding[0]);
-        let below = (from + 1).saturating_sub(window.span(0)).div_ceil(window.stride[0]);
-        let band =
-            Band { window, channels, rows: below.min(height)..height.min((to - 1) / window.stride[0] + 1).max(below.min(height)), width };
-        let columns = band.columns();
+        let end = ((to - 1) / window.stride[0] + 1).min(height);
+        let begin = (from + 1).saturating_sub(window.span(0)).div_ceil(window.stride[0]).min(end);
+        let band = |rows| Band { window, channels, rows, width };
         let mut layout = Layout::default();
-        let [at_patches, at_given] = [taps, rows].map(|r| layout.reserve(r * columns * size_of::<T>()));
-        let at_image = layout.reserve(band.bytes_of_image::<T>(&lines));
+        let [at_patches, at_given] = [taps, rows].map(|r| layout.reserve(r * few * width * size_of::<T>()));
+        let at_image = layout.reserve(band(0..0).image(&lines) * size_of::<T>());
         with_registers(layout.bytes(), |scratch| {
             let section = |at: usize| scratch.wrapping_add(at);
-            let patches = Matrix { data: Shared::new(section(at_patches).cast::<T>()), row: columns as isize, col: 1 };
-            if columns > 0 {
+            // SAFETY: the task's own scratch memory, which holds as many elements.
+            let sums = unsafe { std::slice::from_raw_parts_mut(section(at_image).cast::<T>(), band(0..0).image(&lines)) };
+            sums.fill(T::default());
+            for row in (begin..end).step_by(few) {
+                let band = band(row..end.min(row + few));
+                let columns = band.columns();
+                let patches = Matrix { data: Shared::new(section(at_patches).cast::<T>()), row: columns as isize, col: 1 };
                 let given = output.matrix([number, group * rows], rows, &band.rows, section(at_given));
                 let a = weight.from(group * rows, 0).transposed();
                 // SAFETY: `memory` checked the operands; this task's own scratch memory.
                 unsafe { multiply(&Product::new([taps, columns, rows], a, given, patches), isa) };
+                band.put_back(patches, &lines, sums, isa);
             }
-            let image = [c, tall, shapes.image[3]];
-            band.put_back(patches, &lines, section(at_image), (out, number * c + group * channels, image));
+            let to = Shared::new(out.at((((number * c + group * channels) * tall + first) * wide) as isize));
+            band(0..0).without_padding(&lines, sums, to, [tall, wide]);
         });
     });
 }

@@ -2,6 +2,7 @@
 
 use super::{
     gemm::{Engine, Matrix},
+    isa::{Isa, for_each_isa},
     scratch::Layout,
     strided::{Shared, memory},
 };
@@ -28,9 +29,23 @@ impl<T: Engine> Planes<T> {
         [self.dims[2], self.dims[3]]
     }
 
+    /// Elements from column to column.
+    #[inline(always)]
+    pub fn step(&self) -> isize {
+        self.strides[3]
+    }
+
+    /// Whether the elements of a plane lie one after the other in row-major order.
+    #[inline(always)]
+    pub fn is_dense(&self) -> bool {
+        self.strides[3] == 1 && self.strides[2] == self.dims[3] as isize
+    }
+
     /// The place of an element.
+    #[inline(always)]
     pub fn at(&self, index: [usize; 4]) -> *mut T {
-        self.data.at(index.iter().zip(&self.strides).map(|(&i, s)| i as isize * s).sum())
+        let ([a, b, c, d], [n, m, h, w]) = (index.map(|i| i as isize), self.strides);
+        self.data.at(a * n + b * m + c * h + d * w)
     }
 
     /// `m` channels of an image from one on, and in each some rows, as a matrix with a row for each channel. Copied to `scratch`, which
@@ -59,20 +74,12 @@ impl<T: Engine> Planes<T> {
 /// All must lie in memory, apart from each other, and nobody else may use `to` meanwhile.
 #[inline(always)]
 unsafe fn copy<T: Copy>(from: *const T, step: isize, to: *mut T, n: usize) {
-    // SAFETY: as for the caller; the last eight or four overlap those before.
+    // SAFETY: as for the caller.
     unsafe {
-        if step != 1 {
-            (0..n).for_each(|i| *to.add(i) = *from.offset(i as isize * step));
-        } else if n >= 8 {
-            let whole = |i: usize| to.add(i).cast::<[T; 8]>().write_unaligned(from.add(i).cast::<[T; 8]>().read_unaligned());
-            (0..n / 8).for_each(|i| whole(8 * i));
-            whole(n - 8);
-        } else if n >= 4 {
-            let half = |i: usize| to.add(i).cast::<[T; 4]>().write_unaligned(from.add(i).cast::<[T; 4]>().read_unaligned());
-            half(0);
-            half(n - 4);
+        if step == 1 {
+            to.copy_from_nonoverlapping(from, n);
         } else {
-            (0..n).for_each(|i| *to.add(i) = *from.add(i));
+            (0..n).for_each(|i| *to.add(i) = *from.offset(i as isize * step));
         }
     }
 }
@@ -116,23 +123,12 @@ impl Band {
     }
 
     /// The patches of a group of channels of an image, a row for each channel and element of the window.
-    pub fn patches<T: Engine>(&self, image: &Planes<T>, number: usize, group: usize, scratch: *mut u8) -> Matrix<T> {
+    pub fn patches<T: Engine>(&self, image: &Planes<T>, number: usize, group: usize, scratch: *mut u8, isa: Isa) -> Matrix<T> {
         let ([padded, patches], _) = self.layout::<T>();
         let (padded, patches) = (scratch.wrapping_add(padded).cast::<T>(), scratch.wrapping_add(patches).cast::<T>());
         self.pad(image, number, group * self.channels, padded);
-        let ([height, width], Window { size, stride, dilation, .. }) = (self.reach(), self.window);
-        let mut to = patches;
-        for channel in 0..self.channels {
-            for tap in 0..self.window.area() {
-                let (down, across) = (tap / size[1] * dilation[0], tap % size[1] * dilation[1]);
-                let mut from = padded.wrapping_add((channel * height + down) * width + across);
-                for _ in self.rows.clone() {
-                    // SAFETY: a row of the padded image and a row of the patches, both of which are in the scratch memory.
-                    unsafe { copy(from, stride[1] as isize, to, self.width) };
-                    (to, from) = (to.wrapping_add(self.width), from.wrapping_add(stride[0] * width));
-                }
-            }
-        }
+        // SAFETY: both lie in the scratch memory, which is this task's own; the machine's own instructions.
+        unsafe { copied::<T>(isa)(self, padded, patches) };
         Matrix { data: Shared::new(patches), row: self.columns() as isize, col: 1 }
     }
 
@@ -160,53 +156,121 @@ impl Band {
         }
     }
 
-    /// Scratch memory for [`put_back`](Self::put_back).
-    pub fn bytes_of_image<T>(&self, lines: &Range<usize>) -> usize {
-        self.channels * lines.len() * self.reach_across() * size_of::<T>()
+    /// Elements of `lines` of the padded image: so much of it as windows reach.
+    pub fn image(&self, lines: &Range<usize>) -> usize {
+        self.channels * lines.len() * self.across()
     }
 
-    fn reach_across(&self) -> usize {
+    /// Columns of the padded image that windows reach.
+    fn across(&self) -> usize {
         (self.width - 1) * self.window.stride[1] + self.window.span(1)
     }
 
-    /// Adds patches to zeros where they came from, and writes `lines` of the images' channels, from one on, `[.., h, w]` each: the
-    /// transpose of [`patches`](Self::patches).
-    pub fn put_back<T: Engine>(
-        &self,
-        patches: Matrix<T>,
-        lines: &Range<usize>,
-        scratch: *mut u8,
-        (out, channel, [_, tall, wide]): (Shared<T>, usize, [usize; 3]),
-    ) {
-        let (width, Window { size, stride, padding, dilation }) = (self.reach_across(), self.window);
-        // SAFETY: the scratch memory is this task's own and holds so many elements.
-        let padded = unsafe { std::slice::from_raw_parts_mut(scratch.cast::<T>(), self.channels * lines.len() * width) };
-        padded.fill(T::default());
-        for row in 0..if self.columns() == 0 { 0 } else { self.channels * self.window.area() } {
-            let (channel, tap) = (row / self.window.area(), row % self.window.area());
-            let (down, across) = (tap / size[1] * dilation[0], tap % size[1] * dilation[1]);
-            for (i, at) in self.rows.clone().enumerate() {
-                let Some(line) = (at * stride[0] + down).checked_sub(padding[0] + lines.start).filter(|&l| l < lines.len()) else {
-                    continue;
-                };
-                let to = &mut padded[(channel * lines.len() + line) * width + across..];
-                // SAFETY: a row of the patches, which are dense.
-                let from = unsafe { std::slice::from_raw_parts(patches.at(row, i * self.width), self.width) };
-                if stride[1] == 1 {
-                    to.iter_mut().zip(from).for_each(|(to, from)| *to = to.plus(*from));
-                } else {
-                    to.iter_mut().step_by(stride[1]).zip(from).for_each(|(to, from)| *to = to.plus(*from));
-                }
-            }
-        }
-        let left = padding[1].min(width);
-        let inside = wide.min(width - left);
-        for (i, from) in padded.chunks_exact(width).enumerate() {
-            let (channel, line) = (channel + i / lines.len(), lines.start + i % lines.len());
+    /// Adds patches where they came from in `lines` of a padded image: the transpose of [`patches`](Self::patches).
+    pub fn put_back<T: Engine>(&self, patches: Matrix<T>, lines: &Range<usize>, sums: &mut [T], isa: Isa) {
+        assert_eq!(sums.len(), self.image(lines));
+        // SAFETY: the patches lie in memory, densely; the machine's own instructions.
+        unsafe { added::<T>(isa)(self, lines, patches.at(0, 0), sums.as_mut_ptr()) };
+    }
+
+    /// Writes `lines` of a padded image to images of `[h, w]`, of the first of which `out` is the first of these lines.
+    pub fn without_padding<T: Engine>(&self, lines: &Range<usize>, sums: &[T], out: Shared<T>, [tall, wide]: [usize; 2]) {
+        let left = self.window.padding[1].min(self.across());
+        let inside = wide.min(self.across() - left);
+        for (i, from) in sums.chunks_exact(self.across()).enumerate() {
+            let to = out.at(((i / lines.len() * tall + i % lines.len()) * wide) as isize);
             // SAFETY: a row of the output that is this task's own.
-            let to = unsafe { std::slice::from_raw_parts_mut(out.at(((channel * tall + line) * wide) as isize), wide) };
+            let to = unsafe { std::slice::from_raw_parts_mut(to, wide) };
             to[..inside].copy_from_slice(&from[left..left + inside]);
             to[inside..].fill(T::default());
         }
     }
+}
+
+type Copied<T> = unsafe fn(&Band, *const T, *mut T);
+type Added<T> = unsafe fn(&Band, &Range<usize>, *const T, *mut T);
+
+for_each_isa! {
+    fn copied<T: Moved>(band: &Band, padded: *const T, patches: *mut T) as Copied<T> => copy_rows
+}
+for_each_isa! {
+    fn added<T: Moved>(band: &Band, lines: &Range<usize>, patches: *const T, sums: *mut T) as Added<T> => add_rows
+}
+
+impl<T: Engine> Moved for T {}
+
+/// The loops over patches, which are compiled for each instruction set.
+trait Moved: Engine {
+    /// The loops of [`Band::patches`].
+    ///
+    /// # Safety
+    /// Both must lie in memory as the band lays them out, and nobody else may use `patches` meanwhile. The machine must have the
+    /// instructions.
+    #[inline(always)]
+    unsafe fn copy_rows<const FMA: bool>(band: &Band, padded: *const Self, mut patches: *mut Self) {
+        let ([height, width], Window { size, stride, dilation, .. }) = (band.reach(), band.window);
+        let (n, line) = (band.width, stride[0] * width);
+        for channel in 0..band.channels {
+            for tap in 0..band.window.area() {
+                let (down, across) = (tap / size[1] * dilation[0], tap % size[1] * dilation[1]);
+                let mut from = padded.wrapping_add((channel * height + down) * width + across);
+                for _ in 0..band.rows.len() {
+                    // SAFETY: a row of the padded image, and a row of the patches.
+                    unsafe {
+                        if stride[1] == 1 && n >= 8 {
+                            for i in (0..n - 7).step_by(8) {
+                                eight(from.add(i), patches.add(i));
+                            }
+                            eight(from.add(n - 8), patches.add(n - 8));
+                        } else {
+                            for i in 0..n {
+                                *patches.add(i) = *from.add(i * stride[1]);
+                            }
+                        }
+                    }
+                    (patches, from) = (patches.wrapping_add(n), from.wrapping_add(line));
+                }
+            }
+        }
+    }
+
+    /// The loops of [`Band::put_back`].
+    ///
+    /// # Safety
+    /// As for [`copy_rows`](Self::copy_rows), of `sums`.
+    #[inline(always)]
+    unsafe fn add_rows<const FMA: bool>(band: &Band, lines: &Range<usize>, patches: *const Self, sums: *mut Self) {
+        let (width, n, Window { size, stride, padding, dilation }) = (band.across(), band.width, band.window);
+        for row in 0..band.channels * band.window.area() {
+            let (channel, tap) = (row / band.window.area(), row % band.window.area());
+            let (down, across) = (tap / size[1] * dilation[0], tap % size[1] * dilation[1]);
+            let mut from = patches.wrapping_add(row * band.columns());
+            for at in band.rows.clone() {
+                let line = (at * stride[0] + down).wrapping_sub(padding[0] + lines.start);
+                if line < lines.len() {
+                    let to = sums.wrapping_add((channel * lines.len() + line) * width + across);
+                    // SAFETY: a row of the patches, and a row of the sums.
+                    unsafe {
+                        if stride[1] == 1 {
+                            for i in 0..n {
+                                *to.add(i) = (*to.add(i)).plus(*from.add(i));
+                            }
+                        } else {
+                            for i in 0..n {
+                                *to.add(i * stride[1]) = (*to.add(i * stride[1])).plus(*from.add(i));
+                            }
+                        }
+                    }
+                }
+                from = from.wrapping_add(n);
+            }
+        }
+    }
+}
+
+/// Copies eight neighbours.
+#[inline(always)]
+unsafe fn eight<T: Copy>(from: *const T, to: *mut T) {
+    // SAFETY: as for the caller.
+    unsafe { to.cast::<[T; 8]>().write_unaligned(from.cast::<[T; 8]>().read_unaligned()) }
 }
