@@ -89,7 +89,8 @@ pub(crate) fn fuse(laid: &Laid, fuse: bool) -> Groups {
     let g = &laid.graph;
     let n = g.nodes.len();
     let groups = Groups { list: Vec::new(), of: vec![NONE; n], roles: vec![Role::Outside; n], passes: vec![0; n] };
-    let mut f = Fuse { g, layouts: &laid.layouts, fuse, groups, scalars: None, readers: FxHashMap::default() };
+    let mut f =
+        Fuse { g, layouts: &laid.layouts, fuse, groups, scalars: None, readers: FxHashMap::default(), latest: FxHashMap::default() };
     f.prologue();
     for id in 0..n as u32 {
         match &g.node(id).op {
@@ -130,6 +131,8 @@ struct Fuse<'a> {
     scalars: Option<u32>,
     /// The last fused group that reads a value from memory.
     readers: FxHashMap<u32, u32>,
+    /// The last fused group over each space.
+    latest: FxHashMap<Shape, u32>,
 }
 
 impl Fuse<'_> {
@@ -170,6 +173,9 @@ impl Fuse<'_> {
             if nest.dims.size() == 1 {
                 self.scalars = Some(group);
             }
+            if !is_fill(node) {
+                self.latest.insert(nest.dims, group);
+            }
             for a in args {
                 self.readers.insert(self.base(a), group);
             }
@@ -178,15 +184,18 @@ impl Fuse<'_> {
 
     fn open(&mut self, id: u32) -> u32 {
         let node = self.g.node(id);
+        let number = self.groups.list.len() as u32;
         let (kind, role) = match &node.op {
             Op::Do(..) => (GroupKind::Fused(Nest { dims: node.shape, folded: None, rows: false }), Role::Each),
             Op::Reduce(_, axes) => {
                 let dims = self.g.node(node.args[0].node().expect("a fold has a tensor operand")).shape;
                 (GroupKind::Fused(Nest { dims, folded: Some(axes.clone()), rows: false }), Role::Fold)
             }
-            _ => (GroupKind::Single, Role::Outside),
+            _ => match self.spot_seat(number, &Nest { dims: node.shape, folded: None, rows: true }, node).filter(|_| self.fuse) {
+                Some(Seat { role, nest: Some(nest), .. }) => (GroupKind::Fused(nest), role),
+                _ => (GroupKind::Single, Role::Outside),
+            },
         };
-        let number = self.groups.list.len() as u32;
         self.groups.list.push(Group { members: vec![id], kind });
         self.groups.of[id as usize] = number;
         self.groups.roles[id as usize] = role;
@@ -215,11 +224,14 @@ impl Fuse<'_> {
     fn choose(&self, id: u32, args: &[u32]) -> Option<(u32, Seat)> {
         let own = args.iter().map(|&a| self.groups.of[self.base(a) as usize]);
         let siblings = args.iter().filter_map(|&a| self.readers.get(&self.base(a)).copied());
-        let scalars = self.scalars.filter(|_| self.g.node(id).shape.size() == 1);
-        let mut candidates: SmallVec<[u32; 8]> = own.chain(siblings).chain(scalars).filter(|&group| group != NONE).collect();
+        let shape = &self.g.node(id).shape;
+        let scalars = self.scalars.filter(|_| shape.size() == 1);
+        // A spot need not share anything with the loop over its rows.
+        let spot = self.latest.get(shape).copied().filter(|_| matches!(self.g.node(id).op, Op::Index(..)));
+        let mut candidates: SmallVec<[u32; 8]> = own.chain(siblings).chain(scalars).chain(spot).filter(|&group| group != NONE).collect();
         candidates.sort_unstable_by(|a, b| b.cmp(a));
         candidates.dedup();
-        if self.g.node(id).shape.size() == 1 && args.iter().all(|&a| self.groups.of[self.base(a) as usize] == PROLOGUE) {
+        if shape.size() == 1 && args.iter().all(|&a| self.groups.of[self.base(a) as usize] == PROLOGUE) {
             candidates.insert(0, PROLOGUE);
         }
         candidates.into_iter().find_map(|group| Some((group, self.seat(group, id)?)))

@@ -145,12 +145,14 @@ impl Builder {
         Some(self.push(Op::View(View::Expand, lengths), smallvec![Arg::Node(once)], *shape, dtype, origin))
     }
 
-    /// The single element that an argument repeats.
+    /// The single element that an argument repeats, through any views.
     fn source_of_uniform(&self, a: Arg) -> Option<Arg> {
-        let Arg::Node(n) = a else { return Some(a) };
-        let node = self.graph.node(n);
-        let from = node.args.first()?.node().filter(|_| matches!(node.op, Op::View(View::Expand, _)))?;
-        (self.graph.node(from).shape.size() == 1).then_some(Arg::Node(from))
+        let Arg::Node(mut n) = a else { return Some(a) };
+        while self.graph.node(n).shape.size() != 1 {
+            let node = self.graph.node(n);
+            n = node.args.first()?.node().filter(|_| matches!(node.op, Op::View(..)))?;
+        }
+        Some(Arg::Node(n))
     }
 
     fn rewrite_view(&mut self, view: View, attrs: &AttrList, x: Option<u32>, shape: &Shape, origin: u32) -> Option<u32> {

@@ -2,6 +2,7 @@
 
 use super::{
     Placed, Plan,
+    emit::read,
     fuse::{GroupKind, Groups, NONE, Role},
     graph::{Graph, Op},
     kernel::{BufferId, Kernel},
@@ -41,7 +42,7 @@ pub(crate) fn groups(laid: &Laid, groups: &Groups) {
         if own == NONE {
             continue;
         }
-        for a in node.args.iter().filter_map(|a| a.node()) {
+        for a in read(groups, id, node).iter().filter_map(|a| a.node()) {
             let base = laid.layouts[a as usize].base;
             let from = groups.of[base as usize];
             let fused = matches!(groups.list[own as usize].kind, GroupKind::Fused(_));
