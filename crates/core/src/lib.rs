@@ -21,6 +21,7 @@ pub use class::{Attrs, Convolution, Fold, Generator, Index, Instr, KernelClass, 
 pub use differentiate::{Cut, Gradients, Targets, Unreached, evaluate, grad, hessian, jacobian, value_and_grad, value_and_grad_at, vmap};
 pub use dtype::{DType, Element, Scalar};
 pub use execute::threads::{set_threads, threads};
+pub use ops::composed::Mask;
 pub use ops::place::{concat, stack};
 pub use ops::random::IntoKey;
 pub use ops::sliding::{ConvOptions, Pair, PoolOptions};

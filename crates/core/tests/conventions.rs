@@ -1,7 +1,7 @@
 //! Does `docs/conventions.md` say what the code does? Every row of its tables is computed here, and every row here stands there.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use wengert_core::{Array, DType, Tape, Tensor};
+use wengert_core::{Array, DType, PoolOptions, Tape, Tensor};
 
 const DOC: &str = include_str!("../../../docs/conventions.md");
 const NAN: f64 = f64::NAN;
@@ -287,6 +287,7 @@ fn derivatives() {
             ("clamp(0, 1) at 0", slope(0.0, |x| x.clamp(0, 1))),
             ("max of [3, 1, 3]", slope_of([3.0, 1.0, 3.0], |x| x.max())),
             ("max of [NaN, 1]", slope_of([NAN, 1.0], |x| x.max())),
+            ("max_pool2d of [3, 1, 3]", slope_of([3.0, 1.0, 3.0], |x| x.reshape([1, 1, 3]).max_pool2d(PoolOptions::new([1, 3])).sum())),
             ("prod of [0, 2, 3]", slope_of([0.0, 2.0, 3.0], |x| x.prod())),
             ("prod of [0, 2, 0]", slope_of([0.0, 2.0, 0.0], |x| x.prod())),
             ("pow(a, b) at (0, 0)", slopes(0.0, 0.0, |a, b| a.pow(b))),

@@ -39,7 +39,10 @@ mod save;
 pub use bind::{Bind, OnTape, UnreachedParam, grads, grads_or_zero, try_grads};
 pub use init::{Fan, Init};
 pub use layers::Activation::{self, Elu, Gelu, Identity, LeakyRelu, Relu, Sigmoid, Softmax, Softplus, Step, Tanh};
-pub use layers::{Apply, Dropout, Layer, Linear, Neuron, Residual};
+pub use layers::{
+    Apply, AvgPool2d, Conv2d, Dropout, Embedding, Flatten, Layer, LayerNorm, Linear, Lstm, MaxPool2d, MultiHeadAttention, Neuron, Residual,
+    TransformerBlock,
+};
 pub use loss::{
     Reduction, binary_cross_entropy_with_logits, cross_entropy, cross_entropy_with_probabilities, huber_loss, kl_div, l1_loss, mse_loss,
     nll_loss, smooth_l1_loss,

@@ -5,10 +5,11 @@ extern crate wengert_core as wengert;
 mod numbers;
 
 use numbers::assert_close;
-use wengert::{Array, DType, Key, Tape, Tensor, Tree};
+use wengert::{Array, ConvOptions, DType, Key, PoolOptions, Tape, Tensor, Tree};
 use wengert_nn::{
-    Activation, Apply, Bind, Dropout, Elu, Gelu, Identity, Layer, LeakyRelu, Linear, Neuron, Pass, Relu, Residual, Sigmoid, Softmax,
-    Softplus, Step, Tanh, from_bytes, grads_or_zero, to_bytes,
+    Activation, Apply, AvgPool2d, Bind, Conv2d, Dropout, Elu, Embedding, Flatten, Gelu, Identity, Layer, LayerNorm, LeakyRelu, Linear,
+    Lstm, MaxPool2d, MultiHeadAttention, Neuron, Pass, Relu, Residual, Sigmoid, Softmax, Softplus, Step, Tanh, TransformerBlock,
+    from_bytes, grads_or_zero, to_bytes,
 };
 
 /// The loss `Σ r forward(x)` with fixed random `r`: a plain sum would hide much.
@@ -127,6 +128,39 @@ fn linear_layers() {
     check("linear without bias", Linear::new(3, 2, 1).without_bias(), &[4, 3]);
     check("neuron", Neuron::new(3, Tanh, 1), &[4, 3]);
     check("neuron of a vector", Neuron::new(3, Sigmoid, 1), &[3]);
+}
+
+#[test]
+fn layers_of_images() {
+    check("conv2d", Conv2d::new(2, 3, 2, 1), &[2, 2, 3, 4]);
+    let options = ConvOptions::new().stride(2).padding(1).groups(2);
+    check("conv2d in groups", Conv2d::with_options(4, 2, [3, 2], options, 1), &[1, 4, 3, 4]);
+    check("conv2d of one image without bias", Conv2d::new(1, 2, 3, 1).without_bias(), &[1, 4, 3]);
+    check("max_pool2d", MaxPool2d::new(2), &[1, 2, 4, 4]);
+    check("avg_pool2d", AvgPool2d(PoolOptions::new(3).stride(2).padding(1)), &[1, 1, 5, 4]);
+    check("flatten", (Flatten, Linear::new(6, 2, 1)), &[2, 3, 2]);
+}
+
+#[test]
+fn layers_of_sequences() {
+    check("layer_norm", LayerNorm::new(4), &[2, 3, 4]);
+    check("layer_norm of two axes", LayerNorm::new([3, 2]).eps(0.1), &[2, 3, 2]);
+    check("attention", MultiHeadAttention::new(4, 2, 1), &[2, 3, 4]);
+    check("attention to what came before", MultiHeadAttention::new(4, 1, 1).causal(), &[3, 4]);
+    check("transformer block", TransformerBlock::new(MultiHeadAttention::new(4, 2, 1), 5, 2), &[2, 3, 4]);
+    check("lstm", Lstm::new(3, 2, 1), &[3, 2, 3]);
+    check("lstm with one bias", Lstm::new(2, 3, 1).with_one_bias(), &[2, 1, 2]);
+}
+
+#[test]
+fn embeddings() {
+    let table = Embedding::new(3, 2, 1).cast(DType::F64);
+    let tape = Tape::new();
+    let (m, words) = (table.on(&tape), tape.constant(&Array::from([[0i64, 2], [2, 2]])));
+    let y = m.forward(words, &Pass::eval());
+    assert_eq!(y.at((0, 1)).value(), tape.constant(&table.weight).at(2).value());
+    let g = grads_or_zero(y.sum(), &m);
+    assert_eq!(g.weight.value(), Array::from([[1.0, 1.0], [0.0, 0.0], [3.0, 3.0]]));
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Linear {
         // He et al. with the slope √5, which makes the bound that of the bias.
         let weight = Init::he_uniform(Activation::LeakyRelu(5f64.sqrt())).array(DType::F32, [outputs, inputs], seed);
         let bound = if inputs == 0 { 0.0 } else { 1.0 / (inputs as f64).sqrt() };
-        let bias = Init::Uniform { low: -bound, high: bound }.array(DType::F32, [outputs], seed ^ BIAS);
+        let bias = Init::Uniform { low: -bound, high: bound }.array(DType::F32, [outputs], seed ^ super::BIAS);
         Linear { weight, bias: Some(bias) }
     }
 
@@ -59,9 +59,6 @@ impl Linear {
         Linear { bias: None, ..self }
     }
 }
-
-/// Keeps the draws of the bias apart from those of the weights.
-const BIAS: u64 = 0x6269_6173;
 
 impl<'t> Layer<'t> for Linear<Tensor<'t>> {
     #[track_caller]

@@ -1,6 +1,6 @@
 //! Mean, variance, standard deviation and length: sums divided or rooted.
 
-use super::{Composed, each_row, floating};
+use super::{Composed, each_row, each_row_whole, floating};
 use crate::{Array, DType, Tensor, ops::Sample};
 use smallvec::SmallVec;
 
@@ -17,6 +17,7 @@ pub(super) static ALL: &[Composed] = &[
         value: |x| each_row(x, |v| v.iter().fold(0.0, |a: f64, b| a.hypot(*b))),
         samples: rows,
     },
+    Composed { name: "layer_norm(&[-1], 0.1)", run: |x| x[0].layer_norm(&[-1], 0.1), value: |x| each_row_whole(x, normed), samples: rows },
 ];
 
 fn rows() -> Vec<Sample> {
@@ -31,6 +32,10 @@ fn mean(v: &[f64]) -> f64 {
 fn variance(v: &[f64], correction: f64) -> f64 {
     let m = mean(v);
     v.iter().map(|x| (x - m) * (x - m)).sum::<f64>() / (v.len() as f64 - correction)
+}
+
+fn normed(v: &[f64]) -> Vec<f64> {
+    v.iter().map(|x| (x - mean(v)) / (variance(v, 0.0) + 0.1).sqrt()).collect()
 }
 
 /// Square root with derivative 0 at 0, where the root itself has none.
@@ -113,6 +118,29 @@ impl<'t> Tensor<'t> {
     #[track_caller]
     pub fn std(self, axes: &[isize], correction: usize) -> Tensor<'t> {
         root(self.var(axes, correction))
+    }
+
+    /// Less the mean and divided by the standard deviation along some axes: `(x - mean) / √(variance + eps)`. A gain and a shift are a
+    /// product and a sum more: `x.layer_norm(&[-1], 1e-5) * gain + shift`.
+    ///
+    /// Ba, Kiros and Hinton 2016, arXiv:1607.06450.
+    ///
+    /// # Panics
+    /// When an axis does not exist or is named twice.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([[1.0, 5.0], [4.0, 4.0]]));
+    /// assert_eq!(x.layer_norm(&[-1], 0.0).at(0).value(), Array::from([-1.0, 1.0]));
+    /// assert_eq!(x.layer_norm(&[-1], 1e-5).at(1).value(), Array::from([0.0, 0.0]));
+    /// ```
+    #[track_caller]
+    pub fn layer_norm(self, axes: &[isize], eps: f64) -> Tensor<'t> {
+        let x = floating(self);
+        let d = x - x.mean_keep(axes);
+        d * ((d * d).mean_keep(axes) + eps).rsqrt()
     }
 
     /// Euclidean length of all elements taken as one vector, a 0-d tensor. Its derivative is taken as 0 where it is 0.

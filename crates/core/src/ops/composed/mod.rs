@@ -2,8 +2,11 @@
 
 mod activation;
 mod algebra;
+mod attention;
 mod average;
 mod softmax;
+
+pub use attention::Mask;
 
 use super::{Dense, Sample};
 use crate::{DType, Tensor};
@@ -22,7 +25,7 @@ pub struct Composed {
 
 /// Every composed function.
 pub fn all() -> impl Iterator<Item = &'static Composed> {
-    [activation::ALL, algebra::ALL, average::ALL, softmax::ALL].into_iter().flatten()
+    [activation::ALL, algebra::ALL, attention::ALL, average::ALL, softmax::ALL].into_iter().flatten()
 }
 
 /// The tensor itself if of floats, else as `f32`.
