@@ -5,8 +5,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 use wengert::{
-    Array, DType, Tape, memory,
-    nn::{Adam, Bind, Layer, Linear, Pass, Reduction, Relu, cross_entropy, grads},
+    Array, ConvOptions, DType, Tape, memory,
+    nn::{Adam, Bind, Conv2d, Flatten, Layer, Linear, MaxPool2d, Pass, Reduction, Relu, cross_entropy, grads},
 };
 
 /// Counts calls to the allocator; this file is the only test of its binary, so nobody else calls it.
@@ -36,10 +36,11 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_training_loop_settles() {
-    let mut model = (Linear::new(64, 128, 1), Relu, Linear::new(128, 64, 2), Relu, Linear::new(64, 10, 3));
-    let adam = Adam::new(1e-3);
+    let images = (Conv2d::with_options(1, 8, 3, ConvOptions::new().padding(1), 1), Relu, MaxPool2d::new(2), Flatten);
+    let mut model = (images, Linear::new(128, 64, 2), Relu, Linear::new(64, 10, 3));
+    let adam = Adam::new(3e-3);
     let mut state = adam.init(&model);
-    let x = Array::uniform(DType::F32, [64, 64], -1.0, 1.0, 4);
+    let x = Array::uniform(DType::F32, [64, 1, 8, 8], -1.0, 1.0, 4);
     let y = Array::new([64], (0..64).map(|i| i64::from(i % 10)).collect::<Vec<_>>());
     let (mut in_read, mut live) = (Vec::new(), Vec::new());
     let mut losses = Vec::new();

@@ -109,8 +109,8 @@ pub(super) unsafe fn collect<T: Pooled, const PLACED: bool>(unit: &Unit<'_, T>, 
                         if col + LANES <= end {
                             to.add(col).cast::<[T; LANES]>().write_unaligned(lanes);
                         } else {
-                            for j in 0..wide - col {
-                                *to.add(col + j) = lanes[j];
+                            for (j, &lane) in lanes.iter().enumerate().take(wide - col) {
+                                *to.add(col + j) = lane;
                             }
                         }
                     }
@@ -131,8 +131,8 @@ pub(super) unsafe fn collect<T: Pooled, const PLACED: bool>(unit: &Unit<'_, T>, 
                         for residue in 0..stride.min(wide) {
                             let window = [(residue + pad) % stride, (residue + pad) / stride + col];
                             let lanes = sum::<T, PLACED>(unit, line, rows.clone(), window, asked);
-                            for j in 0..LANES.min((wide - residue).div_ceil(stride) - col) {
-                                *to.add((col + j) * stride + residue) = lanes[j];
+                            for (j, &lane) in lanes.iter().enumerate().take((wide - residue).div_ceil(stride) - col) {
+                                *to.add((col + j) * stride + residue) = lane;
                             }
                         }
                     }
