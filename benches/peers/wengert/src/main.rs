@@ -1,5 +1,6 @@
 //! The workloads in Wengert, as a user writes them: a tape for each step.
 
+mod kept;
 mod losses;
 mod step;
 
@@ -22,6 +23,11 @@ fn main() {
             ("W10", "eager"),
             ("W11", "eager"),
             ("W11", "objective"),
+            ("W1", "program"),
+            ("W1", "loop of 1000"),
+            ("W2", "program"),
+            ("W2", "loop of 1000"),
+            ("W9", "program"),
         ],
         missing: &[],
         prepare,
@@ -30,6 +36,9 @@ fn main() {
 
 fn prepare(workload: &str, variant: &str) -> Box<dyn Job> {
     match workload {
+        "W1" if variant != "eager" => kept::sgd(bed::workloads::mlp(1000, &bed::workloads::TINY), losses::tiny(), variant),
+        "W2" if variant != "eager" => kept::adam(bed::workloads::mlp(2000, &bed::workloads::DIGITS), losses::digits(), variant),
+        "W9" if variant != "eager" => kept::gradient(losses::scalars(), losses::scalar_chain),
         "W1" => step::sgd(bed::workloads::mlp(1000, &bed::workloads::TINY), losses::tiny()),
         "W2" => step::adam(bed::workloads::mlp(2000, &bed::workloads::DIGITS), losses::digits()),
         "W3" => step::adam(bed::workloads::mlp(3000, &bed::workloads::MNIST), losses::mnist()),

@@ -16,7 +16,7 @@ pub fn array(init: &Init) -> Array {
     a
 }
 
-fn arrays(inits: Vec<Init>) -> Vec<Array> {
+pub fn arrays(inits: Vec<Init>) -> Vec<Array> {
     inits.iter().map(array).collect()
 }
 
