@@ -2,7 +2,7 @@
 
 use super::{
     frame::{Fault, Frame, RawBuffer},
-    kernels::{contract, convolve, fused, generate, index, opaque, place, pool, scan, straight},
+    kernels::{contract, convolve, fused, generate, index, opaque, place, pool, prepare, scan, straight},
 };
 use crate::{
     Array, DType,
@@ -25,7 +25,7 @@ pub(crate) struct Loaded {
 /// A fused kernel made ready.
 enum Loops {
     /// Over blocks of many elements.
-    Blocks(Box<fused::Prepared>),
+    Blocks(Box<prepare::Prepared>),
     /// Over a single element.
     Straight(straight::Prepared),
 }
@@ -52,7 +52,7 @@ impl Loaded {
     pub fn new(plan: Plan, trap: bool) -> Loaded {
         let prepare = |k: &Kernel| match k {
             Kernel::Fused(f) if straight::fits(f) => Some(Loops::Straight(straight::prepare(f))),
-            Kernel::Fused(f) => Some(Loops::Blocks(Box::new(fused::prepare(f)))),
+            Kernel::Fused(f) => Some(Loops::Blocks(Box::new(prepare::prepare(f)))),
             _ => None,
         };
         let loops = plan.kernels.iter().map(prepare).collect();

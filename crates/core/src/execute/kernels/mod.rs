@@ -6,6 +6,7 @@ pub mod pointwise;
 mod fold;
 mod space;
 mod nest;
+pub mod prepare;
 mod rows;
 mod scratch;
 pub mod fused;

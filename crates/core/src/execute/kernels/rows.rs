@@ -5,9 +5,10 @@
 
 use super::{
     fold::{self, Accumulators, FLUSH, FoldLoops},
-    fused::{Op, Slots, Worker, op},
+    fused::Worker,
     isa::Isa,
     nest::Nest,
+    prepare::{Op, Slots, op},
     space::{self, BLOCK, Filled, Index, Operand, Space},
 };
 use crate::{

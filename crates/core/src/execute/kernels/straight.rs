@@ -1,9 +1,10 @@
 //! How does a loop over a single element run? As straight code: one call for each instruction, on words, without blocks or tasks.
 
 use super::{
-    fused::{joined, outlives_next},
     isa::{Isa, Step},
-    pointwise, scratch,
+    pointwise,
+    prepare::{joined, outlives_next},
+    scratch,
 };
 use crate::{
     DType,
@@ -133,7 +134,7 @@ unsafe fn write(to: *mut u8, dtype: DType, bits: u64) {
 mod tests {
     use super::{
         super::{
-            fused,
+            fused, prepare,
             tests::{ALL, combinations, instructions, single},
         },
         *,
@@ -153,7 +154,7 @@ mod tests {
     fn both(kernel: &Fused, isa: Isa, words: &[u64], slots: &[u64]) -> [Vec<u64>; 2] {
         let (mut straight, mut blocks) = (words.to_vec(), words.to_vec());
         run(&prepare_for(kernel, isa), &Frame { buffers: &frame_of(&mut straight), slots });
-        fused::run(&fused::prepare_for(kernel, isa), &Frame { buffers: &frame_of(&mut blocks), slots }).expect("no index is read");
+        fused::run(&prepare::prepare_for(kernel, isa), &Frame { buffers: &frame_of(&mut blocks), slots }).expect("no index is read");
         [straight, blocks]
     }
 

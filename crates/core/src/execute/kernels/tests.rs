@@ -1,8 +1,9 @@
 //! Do fused loops give what a plain loop over the same program gives, whatever the layout?
 
 use super::{
-    fused::{Prepared, prepare_for, run},
+    fused::run,
     isa::Isa,
+    prepare::{Prepared, prepare_for},
 };
 use crate::{
     DType, Fold, Instr,
