@@ -5,7 +5,7 @@ use super::{
     emit::read,
     fuse::{GroupKind, Groups, NONE, Role},
     graph::{Graph, Op},
-    kernel::{BufferId, Kernel},
+    kernel::{BufferId, Kernel, Place},
     layout::Laid,
     memory::touches,
 };
@@ -65,15 +65,12 @@ pub(crate) fn plan(p: &Plan) {
         let (reads, writes) = touches(kernel);
         for place in reads {
             assert!(written[place.buffer as usize], "plan: kernel {at} reads buffer {} before it is written", place.buffer);
-            let reach = |sign: isize| -> isize {
-                place.dims.iter().zip(&place.strides).map(|(&d, &s)| (sign * s).max(0) * sign * (d as isize - 1)).sum()
-            };
-            if place.dims.iter().all(|&d| d > 0) {
-                let (low, high) = (place.offset + reach(-1), place.offset + reach(1));
-                let bytes = bytes(p, place.buffer);
-                let fits = bytes.is_none_or(|b| (high + 1) as usize * place.dtype.size() <= b);
-                assert!(low >= 0 && fits, "plan: kernel {at} reads {place:?} outside of {bytes:?} bytes");
-            }
+            within(p, at, place);
+        }
+        match kernel {
+            Kernel::Fused(k) => k.stores.iter().for_each(|s| within(p, at, &s.to)),
+            Kernel::Place(k) => k.pieces.iter().for_each(|(_, to)| within(p, at, to)),
+            _ => {} // the others write all of their buffer
         }
         for b in writes {
             written[b as usize] = true;
@@ -84,6 +81,18 @@ pub(crate) fn plan(p: &Plan) {
     }
     assert!(p.outputs.iter().all(|o| written[o.buffer as usize]), "plan: a result that nothing writes");
     no_overlaps(p);
+}
+
+/// All elements of an operand of kernel `at` lie in its buffer.
+fn within(p: &Plan, at: usize, place: &Place) {
+    let reach =
+        |sign: isize| -> isize { place.dims.iter().zip(&place.strides).map(|(&d, &s)| (sign * s).max(0) * sign * (d as isize - 1)).sum() };
+    if place.dims.iter().all(|&d| d > 0) {
+        let (low, high) = (place.offset + reach(-1), place.offset + reach(1));
+        let bytes = bytes(p, place.buffer);
+        let fits = bytes.is_none_or(|b| (high + 1) as usize * place.dtype.size() <= b);
+        assert!(low >= 0 && fits, "plan: kernel {at} has {place:?} outside of {bytes:?} bytes");
+    }
 }
 
 fn bytes(p: &Plan, b: BufferId) -> Option<usize> {
