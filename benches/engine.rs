@@ -74,10 +74,10 @@ fn look_up(c: &mut Criterion) {
                 })
             })
         });
-        group.bench_with_input(BenchmarkId::new("live nodes", n), &n, |b, &n| {
+        group.bench_with_input(BenchmarkId::new("second read", n), &n, |b, &n| {
             b.iter_custom(|i| {
                 per_chain(n, i, |tape, x, y, _| {
-                    tape.eval(&x.sum()); // after a first read the tape as a whole is not compared
+                    tape.eval(&x.sum()); // which reads went before is part of the question
                     let before = tape.stats().look_up;
                     tape.eval(&y);
                     tape.stats().look_up - before
