@@ -26,6 +26,10 @@ pub use ops::place::{concat, stack};
 pub use ops::random::IntoKey;
 pub use ops::sliding::{ConvOptions, Pair, PoolOptions};
 pub use ops::{Batch, BatchCx, Cx, Dense, Function, Meta, Mismatch, OpDef, OutShape, Rule, Sample, Spec, Tangents, Typed};
+pub use plan::{
+    cost::Cost,
+    text::{PlanText, PlannedKernel},
+};
 pub use program::{Expr, Pointwise, Step};
 pub use read::{Destination, EvalError, Program, ProgramError, Stats};
 pub use record::{Array, ArrayError, By, Ellipsis, Given, Indices, IntoIndex, IntoOperand, Key, NewAxis, Pick, Tape, Tensor};

@@ -1,6 +1,8 @@
 //! How does a group of nodes become a kernel over numbered buffers? Those that are no fused loop are written here.
 
 use super::{
+    Part,
+    cost::operations,
     fuse::{GroupKind, Groups, NONE, Role},
     graph::{Arg, AttrList, Graph, Layout, Node, Op},
     kernel::*,
@@ -19,6 +21,8 @@ pub(crate) struct Emitted {
     pub buffer_of: FxHashMap<u32, BufferId>,
     /// By kernel, the live node that reports name.
     pub origins: Vec<u32>,
+    /// By kernel, the live nodes that it computes.
+    pub parts: Vec<Vec<Part>>,
 }
 
 /// Writes the kernel of each group.
@@ -31,8 +35,23 @@ pub(crate) fn emit(laid: &Laid, groups: &Groups) -> Emitted {
         };
         e.out.kernels.push(kernel);
         e.out.origins.push(e.g.node(group.members[0]).origin);
+        e.out.parts.push(group.members.iter().map(|&id| Part { live: e.g.node(id).origin, weight: weight(e.g, id) }).collect());
     }
     e.out
+}
+
+/// The share of its kernel's time that a node is taken to have: its operations, and one for each element that it touches.
+fn weight(g: &Graph, id: u32) -> u64 {
+    let node = g.node(id);
+    let elements = match (&node.op, node.args.first()) {
+        (Op::Reduce(..), Some(Arg::Node(x))) => g.node(*x).shape.size(),
+        _ => node.shape.size(),
+    };
+    let each = match node.op {
+        Op::Do(instr, _) => 1 + operations(instr),
+        _ => 2,
+    };
+    each * elements as u64
 }
 
 /// Gives a buffer to every input and to every value that is read outside of its group's registers.
@@ -53,7 +72,8 @@ fn number_buffers(laid: &Laid, groups: &Groups) -> Emitted {
             }
         }
     }
-    let mut out = Emitted { kernels: Vec::new(), stored: Vec::new(), buffer_of: FxHashMap::default(), origins: Vec::new() };
+    let mut out =
+        Emitted { kernels: Vec::new(), stored: Vec::new(), buffer_of: FxHashMap::default(), origins: Vec::new(), parts: Vec::new() };
     let inputs = (0..g.nodes.len()).filter(|&id| matches!(g.nodes[id].op, Op::Input(_)));
     let computed = (0..g.nodes.len()).filter(|&id| match g.nodes[id].op {
         Op::Input(_) | Op::View(..) => false,

@@ -23,7 +23,7 @@ struct Life {
 /// Places the buffers of `emitted`.
 pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also: &[u32], order: &[u32]) -> Plan {
     let g = &laid.graph;
-    let Emitted { mut kernels, stored, buffer_of, origins } = emitted;
+    let Emitted { mut kernels, stored, buffer_of, origins, parts } = emitted;
     let bytes = |b: usize| g.node(stored[b]).shape.size() * g.node(stored[b]).dtype.size();
     let outputs: Vec<Output> = (g.outputs.iter())
         .map(|&o| Output { buffer: buffer_of[&laid.layouts[o as usize].base], shape: g.node(o).shape, dtype: g.node(o).dtype })
@@ -46,7 +46,8 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
         buffers.push(if result { Placed::Result { bytes } } else { Placed::Arena { offset, bytes } });
     }
     donate(g, options, order, &outputs, &lives, &mut kernels, &mut buffers);
-    Plan { kernels, buffers, arena_bytes, outputs, kept, nodes: order.len(), origins }
+    let held = stored.iter().map(|&id| g.node(id).origin).collect();
+    Plan { kernels, buffers, arena_bytes, outputs, kept, nodes: order.len(), origins, parts, held }
 }
 
 /// All places that a kernel reads, and the buffers it writes.

@@ -3,10 +3,12 @@
 //! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
 //! the way, `picks` moves picked elements before the arithmetic on them, `products` folds sums and factors into matrix products, `layout`
 //! turns views into strides, `fuse` groups what shares a loop, `emit` writes the kernels, `memory` places their buffers.
-//! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one.
+//! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one,
+//! `text` says with the tape what it computes and where, and `cost` what that takes.
 
 mod build;
 pub(crate) mod cache;
+pub(crate) mod cost;
 mod dump;
 mod emit;
 mod fuse;
@@ -19,6 +21,7 @@ mod memory;
 mod picks;
 mod products;
 mod simplify;
+pub(crate) mod text;
 mod verify;
 
 use crate::{DType, Shape, record::Record};
@@ -40,6 +43,18 @@ pub(crate) struct Plan {
     pub nodes: usize,
     /// For each kernel, the live node that it is named after in reports.
     pub origins: Vec<u32>,
+    /// For each kernel, the live nodes that it computes, one entry for each instruction or loop.
+    pub parts: Vec<Vec<Part>>,
+    /// For each buffer, the live node whose value it holds.
+    pub held: Vec<u32>,
+}
+
+/// What a kernel does for one live node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Part {
+    pub live: u32,
+    /// The share of the kernel's time that it is taken to have, beside the other parts.
+    pub weight: u64,
 }
 
 /// Where a buffer lies.

@@ -9,8 +9,9 @@ use crate::{
     },
     memory::Buffer,
     plan::{
-        self, Donations, Options, Placed,
+        self, Donations, Options, Placed, Plan,
         cache::{Cache, Found, History, Outcome},
+        text::PlanText,
     },
     record::{Record, Value, report},
 };
@@ -317,10 +318,28 @@ impl Tape {
         self.reader.borrow_mut().options.keep_bytes = bytes;
     }
 
-    /// The plan for reading a tree of tensors, as text: kernels with their loads, instructions and stores, and where buffers lie.
+    /// The plan for reading a tree of tensors, to be read: kernels in order with the ops and source lines they compute, their loads,
+    /// instructions and stores, operations and bytes, and where buffers lie and how long they live.
+    ///
+    /// ```
+    /// # use wengert_core as wengert;
+    /// # use wengert::{Array, Tape};
+    /// let tape = Tape::new();
+    /// let x = tape.leaf(&Array::from([1.0, 2.0]));
+    /// let plan = tape.plan(&(x * 2.0).exp().sum());
+    /// assert_eq!(plan.kernels().len(), 1);
+    /// assert_eq!(plan.kernels()[0].ops, ["mul", "exp", "sum"]);
+    /// assert_eq!(plan.cost().bytes(), 2 * 8 + 8);
+    /// assert!(plan.to_string().contains("Exp f64"));
+    /// ```
     #[track_caller]
-    pub fn plan<'t, T: Tree<Tensor<'t>>>(&'t self, tree: &T) -> String {
-        settle(self);
+    pub fn plan<'t, T: Tree<Tensor<'t>>>(&'t self, tree: &T) -> PlanText {
+        let (plan, order) = self.planned(tree);
+        PlanText::of(&plan, &self.record(), &order)
+    }
+
+    /// The plan for reading a tree of tensors, made anew, and its live nodes.
+    pub(super) fn planned<'t, T: Tree<Tensor<'t>>>(&'t self, tree: &T) -> (Plan, Vec<u32>) {
         let r = self.record();
         let mut outputs: Vec<u32> = Vec::new();
         tree.visit(|_, _, x: &Tensor<'t>| outputs.extend(x.id.as_node().map(|id| id as u32)));
@@ -330,7 +349,7 @@ impl Tape {
         let mut order = Vec::new();
         plan::live::live(&r, &outputs, &mut plan::live::Marks::default(), &mut order);
         let options = self.reader.borrow().options.clone();
-        plan::plan(&r, &order, &outputs, &options, &[]).to_string()
+        (plan::plan(&r, &order, &outputs, &options, &[]), order)
     }
 }
 
