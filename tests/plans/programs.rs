@@ -2,7 +2,7 @@
 
 use super::Program;
 use wengert::{
-    Array, DType, Tape, Tensor,
+    Array, DType, Tape, Tensor, Tree,
     nn::{Adam, Bind, Layer, Linear, Reduction, cross_entropy, grads},
 };
 
@@ -80,7 +80,7 @@ fn labels(tape: &Tape, n: usize) -> Tensor<'_> {
 }
 
 /// The tensors of a tree, in order.
-fn leaves<'t>(tree: &impl wengert::Tree<Tensor<'t>>) -> Vec<Tensor<'t>> {
+fn leaves<'t>(tree: &impl Tree<Tensor<'t>>) -> Vec<Tensor<'t>> {
     let mut all = Vec::new();
     tree.visit(|_, _, x| all.push(*x));
     all

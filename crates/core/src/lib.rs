@@ -31,7 +31,7 @@ pub use plan::{
     text::{PlanText, PlannedKernel},
 };
 pub use program::{Expr, Pointwise, Step};
-pub use read::{Destination, EvalError, Program, ProgramError, Stats};
+pub use read::{Destination, EvalError, KernelProfile, Piece, Profile, Program, ProgramError, Roof, Spent, Stats};
 pub use record::{Array, ArrayError, By, Ellipsis, Given, Indices, IntoIndex, IntoOperand, Key, NewAxis, Pick, Tape, Tensor};
 pub use shape::{IntoShape, MAX_RANK, Shape};
 pub use tree::{Leaf, Path, PathMismatch, Role, Tree};

@@ -79,7 +79,7 @@ impl<'t> Tensor<'t> {
         // The batched nodes are derivatives too: where they are constant, a derivative of theirs is truly zero.
         let nodes = begin..self.tape.len();
         if let Some(result) = self.id.as_node() {
-            self.tape.record.borrow_mut().walks.push(Walk { nodes, result, time: Duration::ZERO });
+            self.tape.record.borrow_mut().walks.push(Walk { nodes, result, time: Duration::ZERO, origins: [].into() });
         }
         all
     }

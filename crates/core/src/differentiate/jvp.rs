@@ -57,7 +57,7 @@ pub(crate) fn push<'t>(results: &[Tensor<'t>], seeds: &[(Tensor<'t>, Tensor<'t>)
     let pushed = results.iter().map(|y| finish(&scratch, *y)).collect();
     let mut r = tape.record.borrow_mut();
     let end = r.nodes.len();
-    r.walks.push(Walk { nodes: begin..end, result: last, time: start.elapsed() });
+    r.walks.push(Walk { nodes: begin..end, result: last, time: start.elapsed(), origins: [].into() });
     r.scratch.push(scratch);
     pushed
 }

@@ -15,6 +15,7 @@ use crate::{
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 use std::{
+    rc::Rc,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -81,10 +82,11 @@ impl Notes {
     /// Ends the walk, which began at `start` from a result `last`.
     pub fn end(self, r: &mut Record, pulled: &Pulled<'_>, last: usize, start: Instant) {
         let nodes = self.nodes..r.nodes.len();
-        r.walks.push(Walk { nodes: nodes.clone(), result: last, time: start.elapsed() });
-        r.looks.walks -= 1;
         let mut origins = self.origins;
         origins.push((nodes.end as u32, last as u32)); // what filled the last cotangents in
+        let origins: Rc<[(u32, u32)]> = origins.into();
+        r.walks.push(Walk { nodes: nodes.clone(), result: last, time: start.elapsed(), origins: origins.clone() });
+        r.looks.walks -= 1;
         if self.repeats && r.leaves.len() == self.leaves && r.looks.values == self.looks.1 {
             let mut seen: Vec<u32> = r.looks.slots[self.looks.0..].iter().copied().filter(|&s| (s as usize) < self.slots).collect();
             seen.sort_unstable();

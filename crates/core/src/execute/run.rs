@@ -89,9 +89,15 @@ impl Loaded {
     /// Runs the kernels over memory that has been laid out, up to the first fault: before a later kernel writes over an input that was
     /// donated.
     pub fn launch_all(&self, tables: &Tables) -> Option<Fault> {
+        self.launch_watched(tables, || {})
+    }
+
+    /// As [`launch_all`](Self::launch_all); calls `passed` after each kernel.
+    pub fn launch_watched(&self, tables: &Tables, mut passed: impl FnMut()) -> Option<Fault> {
         let frame = Frame { buffers: &tables.buffers, slots: &tables.slots };
         self.plan.kernels.iter().enumerate().find_map(|(at, kernel)| {
             let fault = self.launch(at, kernel, &frame).err();
+            passed();
             if self.trap { fault.or_else(|| self.nan(at, &frame)) } else { fault }
         })
     }

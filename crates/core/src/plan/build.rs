@@ -28,6 +28,19 @@ pub(crate) fn build(r: &Record, order: &[u32], outputs: &[u32], open: &[u32]) ->
     b.builder.finish(outputs, values)
 }
 
+/// The tape's nodes and slots that the inputs and slots of the graph stand for, by number.
+pub(crate) fn bindings(r: &Record, order: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    let (inputs, computed): (Vec<u32>, Vec<u32>) = order.iter().partition(|&&id| is_input(r, id as usize));
+    let mut slots = Vec::new();
+    let mut seen = rustc_hash::FxHashSet::default();
+    for slot in computed.iter().flat_map(|&id| r.inputs(id as usize)).filter_map(|x| x.as_slot()) {
+        if seen.insert(slot) {
+            slots.push(slot as u32);
+        }
+    }
+    (inputs, slots)
+}
+
 struct Build<'a> {
     r: &'a Record,
     open: &'a [u32],

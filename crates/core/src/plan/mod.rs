@@ -25,6 +25,7 @@ pub(crate) mod text;
 mod verify;
 
 use crate::{DType, Shape, record::Record};
+pub(crate) use build::bindings;
 pub(crate) use graph::Graph;
 use kernel::{BufferId, Kernel};
 use smallvec::SmallVec;

@@ -68,7 +68,8 @@ pub(crate) fn line(r: &Record, id: usize) -> String {
     format!("{}:{}", at.file().replace('\\', "/"), at.line())
 }
 
-fn kernel(plan: &Plan, at: usize, r: &Record, order: &[u32]) -> PlannedKernel {
+/// One kernel, as shown.
+pub(crate) fn kernel(plan: &Plan, at: usize, r: &Record, order: &[u32]) -> PlannedKernel {
     let (mut ops, mut lines, mut last) = (Vec::new(), Vec::new(), None);
     for part in &plan.parts[at] {
         if last.replace(part.live) == Some(part.live) {

@@ -16,7 +16,12 @@ use crate::{
     record::{Record, Value, report},
 };
 use smallvec::SmallVec;
-use std::{fmt, panic::Location, rc::Rc, time::Instant};
+use std::{
+    fmt,
+    panic::Location,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 /// Intermediates of up to so many bytes in all stay valid after a read, unless the tape says otherwise.
 const KEEP_BYTES: usize = 256 << 10;
@@ -163,7 +168,7 @@ pub(super) fn run(tape: &Tape, outputs: &[u32], donate: Donations, at: &'static 
     reader.stats.plan += planned - looked_up;
     reader.stats.execute += planned.elapsed();
     if let Some(fault) = finished.faults.first() {
-        let error = error(&r, &found, fault);
+        let error = error(&r, &found.order, fault);
         reader.tables.release();
         return Err(error);
     }
@@ -173,6 +178,36 @@ pub(super) fn run(tape: &Tape, outputs: &[u32], donate: Donations, at: &'static 
     let arena = (!loaded.plan.kept.is_empty()).then_some(finished.arena);
     reader.runs.push(Past { found: found.clone(), loaded: loaded.clone(), arena });
     Ok(Ran { loaded, found })
+}
+
+/// Runs a plan of its own `runs` times, after one run that counts for nothing, and times each kernel. Keeps no values.
+pub(super) fn run_timed(
+    tape: &Tape,
+    plan: Plan,
+    order: &[u32],
+    runs: usize,
+    at: &'static Location<'static>,
+) -> Result<(Vec<Vec<Duration>>, Plan), EvalError> {
+    let r = tape.record();
+    let (inputs, slots) = plan::bindings(&r, order);
+    let kernels = plan.kernels.len();
+    let (loaded, mut tables) = (Loaded::new(plan, false), Tables::default());
+    let mut times = vec![Vec::with_capacity(runs); kernels];
+    for run in 0..=runs {
+        tables.inputs.clear();
+        tables.inputs.extend(inputs.iter().map(|&id| bound(&r, id as usize, at)));
+        tables.slots.clear();
+        tables.slots.extend(slots.iter().map(|&s| r.slots[s as usize].bits));
+        let mut passed: Vec<Instant> = Vec::with_capacity(kernels + 1);
+        let finished = loaded.run_watched(&mut tables, || passed.push(Instant::now()));
+        if let Some(fault) = finished.faults.first() {
+            return Err(error(&r, order, fault));
+        }
+        if run > 0 {
+            passed.windows(2).zip(&mut times).for_each(|(t, times)| times.push(t[1] - t[0]));
+        }
+    }
+    Ok((times, loaded.plan))
 }
 
 /// The memory of an input; a panic if an update has taken it.
@@ -192,8 +227,8 @@ fn bound(r: &Record, id: usize, at: &'static Location<'static>) -> RawBuffer {
     RawBuffer { ptr: leaf.array.buffer().ptr(), bytes }
 }
 
-fn error(r: &Record, found: &Found, fault: &Fault) -> EvalError {
-    let id = found.order[fault.node as usize] as usize;
+fn error(r: &Record, order: &[u32], fault: &Fault) -> EvalError {
+    let id = order[fault.node as usize] as usize;
     EvalError { op: r.nodes[id].op.0.name, location: r.locations[id].to_string(), reason: fault.reason.clone() }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     differentiate::Scratch,
     ops::{Meta, Mismatch, OpDef, Typed},
 };
-use std::{panic::Location, time::Duration};
+use std::{panic::Location, rc::Rc, time::Duration};
 
 /// A scalar operand: raw bits of its dtype.
 #[derive(Clone, Copy)]
@@ -26,6 +26,16 @@ pub(crate) struct Walk {
     pub nodes: std::ops::Range<usize>,
     pub result: usize,
     pub time: Duration,
+    /// Where a rule's nodes end, and the node whose rule it was, ascending; empty where it is not known.
+    pub origins: Rc<[(u32, u32)]>,
+}
+
+impl Walk {
+    /// The node whose rule recorded node `id`.
+    pub fn origin(&self, id: usize) -> Option<usize> {
+        let at = self.origins.partition_point(|&(end, _)| end as usize <= id);
+        self.origins.get(at).filter(|_| self.nodes.contains(&id)).map(|&(_, origin)| origin as usize)
+    }
 }
 
 /// What rules have looked at beyond the structure of the tape, while a derivative walk calls them.

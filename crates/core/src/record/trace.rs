@@ -79,7 +79,7 @@ pub(crate) struct Pullback {
     /// What arrived at each target.
     pub pulled: SmallVec<[Option<Operand>; 4]>,
     /// Whose locations its nodes inherited: up to which node, and the one they were recorded for.
-    pub origins: Vec<(u32, u32)>,
+    pub origins: Rc<[(u32, u32)]>,
     /// How many scalar slots there were, and those that it made.
     pub slots_before: usize,
     pub slots: Vec<Slot>,
@@ -260,7 +260,7 @@ impl Record {
         self.spill.advance(p.spill - self.spill.len());
         self.slots.extend_from_slice(&p.slots);
         self.locations.reserve(p.nodes.len());
-        for &(end, origin) in &p.origins {
+        for &(end, origin) in p.origins.iter() {
             let at = self.locations[origin as usize];
             self.locations.resize(end as usize, at);
         }
