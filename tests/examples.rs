@@ -17,6 +17,13 @@ mod gradient;
 mod kept_program;
 #[path = "../examples/06_newton.rs"]
 mod newton;
+#[path = "../examples/08_profile.rs"]
+mod profile;
+
+#[test]
+fn a_step_is_profiled() {
+    profile::main();
+}
 
 #[test]
 fn gradients_of_a_formula() {

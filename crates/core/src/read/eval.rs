@@ -9,19 +9,13 @@ use crate::{
     },
     memory::Buffer,
     plan::{
-        self, Donations, Options, Placed, Plan,
+        self, Donations, Options, Placed,
         cache::{Cache, Found, History, Outcome},
-        text::PlanText,
     },
     record::{Record, Value, report},
 };
 use smallvec::SmallVec;
-use std::{
-    fmt,
-    panic::Location,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{fmt, panic::Location, rc::Rc, time::Instant};
 
 /// Intermediates of up to so many bytes in all stay valid after a read, unless the tape says otherwise.
 const KEEP_BYTES: usize = 256 << 10;
@@ -180,38 +174,8 @@ pub(super) fn run(tape: &Tape, outputs: &[u32], donate: Donations, at: &'static 
     Ok(Ran { loaded, found })
 }
 
-/// Runs a plan of its own `runs` times, after one run that counts for nothing, and times each kernel. Keeps no values.
-pub(super) fn run_timed(
-    tape: &Tape,
-    plan: Plan,
-    order: &[u32],
-    runs: usize,
-    at: &'static Location<'static>,
-) -> Result<(Vec<Vec<Duration>>, Plan), EvalError> {
-    let r = tape.record();
-    let (inputs, slots) = plan::bindings(&r, order);
-    let kernels = plan.kernels.len();
-    let (loaded, mut tables) = (Loaded::new(plan, false), Tables::default());
-    let mut times = vec![Vec::with_capacity(runs); kernels];
-    for run in 0..=runs {
-        tables.inputs.clear();
-        tables.inputs.extend(inputs.iter().map(|&id| bound(&r, id as usize, at)));
-        tables.slots.clear();
-        tables.slots.extend(slots.iter().map(|&s| r.slots[s as usize].bits));
-        let mut passed: Vec<Instant> = Vec::with_capacity(kernels + 1);
-        let finished = loaded.run_watched(&mut tables, || passed.push(Instant::now()));
-        if let Some(fault) = finished.faults.first() {
-            return Err(error(&r, order, fault));
-        }
-        if run > 0 {
-            passed.windows(2).zip(&mut times).for_each(|(t, times)| times.push(t[1] - t[0]));
-        }
-    }
-    Ok((times, loaded.plan))
-}
-
 /// The memory of an input; a panic if an update has taken it.
-fn bound(r: &Record, id: usize, at: &'static Location<'static>) -> RawBuffer {
+pub(super) fn bound(r: &Record, id: usize, at: &'static Location<'static>) -> RawBuffer {
     let node = &r.nodes[id];
     let bytes = r.tables.shapes.get(node.shape).size() * node.dtype.size();
     if let Some(v) = r.value(id) {
@@ -227,7 +191,7 @@ fn bound(r: &Record, id: usize, at: &'static Location<'static>) -> RawBuffer {
     RawBuffer { ptr: leaf.array.buffer().ptr(), bytes }
 }
 
-fn error(r: &Record, order: &[u32], fault: &Fault) -> EvalError {
+pub(super) fn error(r: &Record, order: &[u32], fault: &Fault) -> EvalError {
     let id = order[fault.node as usize] as usize;
     EvalError { op: r.nodes[id].op.0.name, location: r.locations[id].to_string(), reason: fault.reason.clone() }
 }
@@ -351,40 +315,6 @@ impl Tape {
     /// The default is 256 KiB. What a later read had to compute twice is kept from then on, whatever its size.
     pub fn keep_bytes(&self, bytes: usize) {
         self.reader.borrow_mut().options.keep_bytes = bytes;
-    }
-
-    /// The plan for reading a tree of tensors, to be read: kernels in order with the ops and source lines they compute, their loads,
-    /// instructions and stores, operations and bytes, and where buffers lie and how long they live.
-    ///
-    /// ```
-    /// # use wengert_core as wengert;
-    /// # use wengert::{Array, Tape};
-    /// let tape = Tape::new();
-    /// let x = tape.leaf(&Array::from([1.0, 2.0]));
-    /// let plan = tape.plan(&(x * 2.0).exp().sum());
-    /// assert_eq!(plan.kernels().len(), 1);
-    /// assert_eq!(plan.kernels()[0].ops, ["mul", "exp", "sum"]);
-    /// assert_eq!(plan.cost().bytes(), 2 * 8 + 8);
-    /// assert!(plan.to_string().contains("Exp f64"));
-    /// ```
-    #[track_caller]
-    pub fn plan<'t, T: Tree<Tensor<'t>>>(&'t self, tree: &T) -> PlanText {
-        let (plan, order) = self.planned(tree);
-        PlanText::of(&plan, &self.record(), &order)
-    }
-
-    /// The plan for reading a tree of tensors, made anew, and its live nodes.
-    pub(super) fn planned<'t, T: Tree<Tensor<'t>>>(&'t self, tree: &T) -> (Plan, Vec<u32>) {
-        let r = self.record();
-        let mut outputs: Vec<u32> = Vec::new();
-        tree.visit(|_, _, x: &Tensor<'t>| outputs.extend(x.id.as_node().map(|id| id as u32)));
-        outputs.sort_unstable();
-        outputs.dedup();
-        outputs.retain(|&id| !plan::live::is_input(&r, id as usize));
-        let mut order = Vec::new();
-        plan::live::live(&r, &outputs, &mut plan::live::Marks::default(), &mut order);
-        let options = self.reader.borrow().options.clone();
-        (plan::plan(&r, &order, &outputs, &options, &[]), order)
     }
 }
 

@@ -4,6 +4,7 @@ mod compile;
 mod eager;
 mod error;
 mod eval;
+mod look;
 mod profile;
 mod program;
 mod reference;

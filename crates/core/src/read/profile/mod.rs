@@ -7,7 +7,7 @@
 mod roof;
 mod show;
 
-use super::{EvalError, eval};
+use super::{EvalError, look};
 use crate::{
     Cost, Tape, Tensor, Tree,
     plan::{
@@ -159,7 +159,7 @@ struct Timed {
 #[track_caller]
 fn timed<'t, T: Tree<Tensor<'t>>>(tape: &'t Tape, tree: &T, runs: usize) -> Result<Timed, EvalError> {
     let (plan, order) = tape.planned(tree);
-    let (mut times, plan) = eval::run_timed(tape, plan, &order, runs, Location::caller())?;
+    let (mut times, plan) = look::run_timed(tape, plan, &order, runs, Location::caller())?;
     let least_and_median = |t: &mut Vec<Duration>| {
         t.sort_unstable();
         (t[0], t[t.len() / 2])
