@@ -7,6 +7,7 @@ use super::{
 use crate::{
     Tape, Tensor, Tree,
     execute::run::{Loaded, Tables},
+    memory::Buffer,
     plan::{self, Plan, text::PlanText},
 };
 use std::{
@@ -63,15 +64,15 @@ pub(super) fn run_timed(
     let kernels = plan.kernels.len();
     let (loaded, mut tables) = (Loaded::new(plan, false), Tables::default());
     let mut times = vec![Vec::with_capacity(runs); kernels];
+    tables.inputs.extend(inputs.iter().map(|&id| bound(&r, id as usize, at)));
+    tables.slots.extend(slots.iter().map(|&s| r.slots[s as usize].bits));
+    let arena = Buffer::new(loaded.plan.arena_bytes);
+    loaded.lay_out(&mut tables, &arena, |_, bytes| Buffer::new(bytes));
     for run in 0..=runs {
-        tables.inputs.clear();
-        tables.inputs.extend(inputs.iter().map(|&id| bound(&r, id as usize, at)));
-        tables.slots.clear();
-        tables.slots.extend(slots.iter().map(|&s| r.slots[s as usize].bits));
         let mut passed: Vec<Instant> = Vec::with_capacity(kernels + 1);
-        let finished = loaded.run_watched(&mut tables, || passed.push(Instant::now()));
-        if let Some(fault) = finished.faults.first() {
-            return Err(error(&r, order, fault));
+        passed.push(Instant::now());
+        if let Some(fault) = loaded.launch_watched(&tables, || passed.push(Instant::now())) {
+            return Err(error(&r, order, &fault));
         }
         if run > 0 {
             passed.windows(2).zip(&mut times).for_each(|(t, times)| times.push(t[1] - t[0]));
