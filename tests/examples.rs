@@ -17,7 +17,7 @@ mod gradient;
 mod kept_program;
 #[path = "../examples/06_newton.rs"]
 mod newton;
-#[path = "../examples/08_profile.rs"]
+#[path = "../examples/09_profile.rs"]
 mod profile;
 
 #[test]
