@@ -56,6 +56,14 @@ impl PlanText {
     }
 }
 
+/// The text itself, to be searched.
+impl std::ops::Deref for PlanText {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
 impl fmt::Display for PlanText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
