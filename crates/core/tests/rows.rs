@@ -106,3 +106,13 @@ fn bits_do_not_depend_on_threads() {
     }
     wengert_core::set_threads(2);
 }
+
+#[test]
+fn rows_of_a_transposed_operand_are_whole() {
+    // So large that a loop without rows would read it by tiles.
+    let tape = Tape::new();
+    let x = tape.leaf(&uniform(&[240, 160], 1));
+    let y = x.t().softmax(-1);
+    let [g] = y.tanh().sum().grad([x]);
+    kernels(&tape, &[y, g]);
+}
