@@ -72,34 +72,36 @@ fn multiply_add() -> f64 {
             return unsafe { avx2() };
         }
     }
-    chains::<4>(|a, b, c| a * b + c)
+    let (a, b) = (black_box([0.999_f32; 4]), black_box([0.001_f32; 4]));
+    chains(4, [1.0; 4], |x: [f32; 4]| std::array::from_fn(|i| x[i] * a[i] + b[i]))
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 fn avx512() -> f64 {
-    chains::<16>(f32::mul_add)
+    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_set1_ps};
+    let (a, b) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(0.001)));
+    chains(16, _mm512_set1_ps(1.0), |x| _mm512_fmadd_ps(x, a, b))
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn avx2() -> f64 {
-    chains::<8>(f32::mul_add)
+    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps};
+    let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(0.001)));
+    chains(8, _mm256_set1_ps(1.0), |x| _mm256_fmadd_ps(x, a, b))
 }
 
-/// Twelve chains of multiply-adds in vectors of `N`: enough to hide the latency, few enough for the registers.
+/// Twelve chains of multiply-adds in vectors of `lanes`: enough to hide the latency, few enough for the registers.
 #[inline(always)]
-fn chains<const N: usize>(step: impl Fn(f32, f32, f32) -> f32) -> f64 {
-    let mut all = [[1.0f32; N]; 12];
-    let (a, b) = (black_box(0.999_f32), black_box(0.001_f32));
+fn chains<V: Copy>(lanes: usize, one: V, step: impl Fn(V) -> V) -> f64 {
+    let mut all = [one; 12];
     let start = Instant::now();
     for _ in 0..ROUNDS {
-        for chain in &mut all {
-            for x in chain {
-                *x = step(*x, a, b);
-            }
+        for x in &mut all {
+            *x = step(*x);
         }
     }
     black_box(all);
-    (2 * 12 * N * ROUNDS) as f64 / start.elapsed().as_secs_f64()
+    (2 * 12 * lanes * ROUNDS) as f64 / start.elapsed().as_secs_f64()
 }

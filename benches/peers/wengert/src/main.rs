@@ -2,11 +2,19 @@
 
 mod kept;
 mod losses;
+mod profile;
 mod step;
 
 use bed::{Job, Worker, main as work};
 
 fn main() {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some("profile") {
+        let known = args.next().is_some_and(|workload| profile::show(&workload));
+        return if !known {
+            eprintln!("expected: profile W1|W2|W3|W4|W5|W6|W7|W8|W11")
+        };
+    }
     work(&Worker {
         peer: "wengert",
         version: "0.1.0",

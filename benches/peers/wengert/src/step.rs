@@ -84,7 +84,15 @@ impl Job for GradientJob {
     }
 
     fn check(&self) -> Option<f64> {
-        Some(self.gradients.iter().flat_map(Array::to_f64_vec).map(f64::abs).sum())
+        // Summed where they lie: a copy in f64 would count as memory of the step.
+        Some(self.gradients.iter().map(absolute_sum).sum())
+    }
+}
+
+fn absolute_sum(a: &Array) -> f64 {
+    match a.dtype() {
+        DType::F64 => a.as_slice::<f64>().iter().map(|v| v.abs()).sum(),
+        _ => a.as_slice::<f32>().iter().map(|&v| f64::from(v).abs()).sum(),
     }
 }
 
