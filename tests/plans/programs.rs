@@ -46,6 +46,19 @@ pub const ALL: &[(&str, Program)] = &[
         let next = gate(1).sigmoid() * c + gate(0).sigmoid() * gate(2).tanh();
         vec![gate(3).sigmoid() * next.tanh(), next]
     }),
+    ("recurrent", |tape| {
+        let (x, mut h) = (leaf(tape, &[3, 2, 4]), leaf(tape, &[2, 5]));
+        let (w, u) = (leaf(tape, &[4, 5]), leaf(tape, &[5, 5]));
+        for t in 0..3 {
+            h = (x.at(t).matmul(w) + h.matmul(u)).tanh();
+        }
+        vec![h]
+    }),
+    ("batch_of_rows", |tape| {
+        let (x, w) = (leaf(tape, &[3, 2, 4]), leaf(tape, &[4, 5]));
+        let [g] = x.matmul(w).square().sum().grad([w]);
+        vec![g]
+    }),
     ("attention", |tape| {
         let [q, k, v] = [0; 3].map(|_| leaf(tape, &[2, 6, 4]));
         vec![(q.matmul(k.transpose(-1, -2)) * 0.5).softmax(-1).matmul(v)]

@@ -82,6 +82,8 @@ const LONGEST_ROW: usize = 1 << 16;
 const LONGEST_COLUMNS: usize = 1 << 12;
 /// Rows of a loop in passes are what threads share; a space with fewer than [`FEW_ROWS`] should be so small that one thread will do.
 const SMALL: usize = 1 << 14;
+/// Rows that don't lie together are gathered element by element, which is worth a kernel less only for so many.
+const TINY: usize = 1 << 7;
 const FEW_ROWS: usize = 16;
 
 /// Groups the nodes; with `fuse` off, each node is on its own.
@@ -390,10 +392,14 @@ fn may_pass_again(dims: &Shape, folded: &[i64]) -> bool {
     if folded.is_empty() || dims.size() <= 1 {
         return false;
     }
-    dims.size() <= SMALL || (is_last(dims, folded) && length <= LONGEST_ROW && dims.size() / length >= FEW_ROWS)
+    let enough = dims.size() <= SMALL || (length <= LONGEST_ROW && dims.size() / length >= FEW_ROWS);
+    dims.size() <= TINY || (is_last(dims, folded) && enough)
 }
 
-/// Whether these are the last axes.
+/// Whether these are the last axes, those of length 1 aside.
 fn is_last(dims: &Shape, axes: &[i64]) -> bool {
-    (dims.rank() - axes.len()..dims.rank()).eq(axes.iter().map(|&a| a as usize))
+    let long = |a: &usize| dims[*a] != 1;
+    let (folded, kept): (SmallVec<[usize; 8]>, SmallVec<[usize; 8]>) =
+        (0..dims.rank()).filter(long).partition(|&a| axes.contains(&(a as i64)));
+    kept.last().zip(folded.first()).is_none_or(|(k, f)| k < f)
 }

@@ -1,11 +1,12 @@
 //! Plan: the nodes that a result needs become kernels over one arena.
 //!
 //! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
-//! the way, `picks` moves picked elements before the arithmetic on them, `products` folds sums and factors into matrix products, `layout`
+//! the way, `picks` moves picked elements before the arithmetic on them, `batches` joins products that are parts of one, `products` folds sums and factors into matrix products, `layout`
 //! turns views into strides, `fuse` groups what shares a loop, `emit` writes the kernels, `memory` places their buffers.
 //! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one,
 //! `text` says with the tape what it computes and where, and `cost` what that takes.
 
+mod batches;
 mod build;
 pub(crate) mod cache;
 pub(crate) mod cost;
@@ -132,6 +133,8 @@ pub(crate) fn graph(r: &Record, order: &[u32], outputs: &[u32], options: &Option
 /// As [`plan`], from a graph.
 pub(crate) fn plan_graph(graph: Graph, order: &[u32], options: &Options, keep_also: &[u32]) -> Plan {
     let graph = if options.fuse { picks::pick_first(graph) } else { graph };
+    verify::graph(&graph);
+    let graph = if options.fuse { batches::join(graph, keep_also) } else { graph };
     verify::graph(&graph);
     let graph = if options.fuse { products::fold(graph, keep_also) } else { graph };
     verify::graph(&graph);

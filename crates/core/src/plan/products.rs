@@ -56,6 +56,11 @@ impl Readers {
     }
 }
 
+/// How often each node's value is read; results and what is kept count as read.
+pub(super) fn readers(g: &Graph, kept: &[u32]) -> Vec<u32> {
+    Readers::of(g, kept).all
+}
+
 /// A product's factor: a scalar of the run, or a number.
 #[derive(Clone, Copy, PartialEq)]
 enum Factor {

@@ -22,6 +22,8 @@ use std::ops::Range;
 
 /// Multiplications that a task should have at least: some 2 µs.
 const TASK: usize = 1 << 17;
+/// Multiplications of a part of a product: each packs operands for itself, so that two parts are all that smaller products are cut into.
+const PART: usize = 1 << 20;
 /// So many tasks are enough, if they are alike.
 const ENOUGH: usize = 8;
 /// Columns of a part, if there are so many: each part packs its columns of `b` for itself.
@@ -143,8 +145,8 @@ struct Cut {
 
 impl Cut {
     fn of(m: usize, n: usize, work: usize) -> Cut {
-        let wanted = (work / TASK).clamp(1, ENOUGH);
-        let mut across = if wanted > 1 { (n / WIDTH).max(1) } else { 1 };
+        let wanted = if work < 2 * TASK { 1 } else { (work / PART).clamp(2, ENOUGH) };
+        let mut across = (n / WIDTH).clamp(1, wanted);
         let down = if n < WIDTH / 2 { wanted.min(m / 8) } else { wanted.div_ceil(across).min(m / HEIGHT) }.max(1);
         if down * across == 1 && wanted > 1 && n >= WIDTH / 2 {
             across = 2;
