@@ -59,6 +59,13 @@ pub const ALL: &[(&str, Program)] = &[
         let [g] = x.matmul(w).square().sum().grad([w]);
         vec![g]
     }),
+    ("gelu_gradient", |tape| {
+        let (x, w) = (leaf(tape, &[256, 256]), leaf(tape, &[256, 1]));
+        let y = (x + leaf(tape, &[256])).gelu();
+        let loss = y.matmul(w).square().sum();
+        let [g] = loss.grad([x]);
+        vec![loss, g]
+    }),
     ("attention", |tape| {
         let [q, k, v] = [0; 3].map(|_| leaf(tape, &[2, 6, 4]));
         vec![(q.matmul(k.transpose(-1, -2)) * 0.5).softmax(-1).matmul(v)]

@@ -34,7 +34,9 @@ pub(crate) fn emit(laid: &Laid, groups: &Groups) -> Emitted {
             GroupKind::Single => e.single(group.members[0]),
         };
         e.out.kernels.push(kernel);
-        e.out.origins.push(e.g.node(group.members[0]).origin);
+        // Clones of earlier instructions come first, but have later numbers.
+        let first = group.members.iter().min().expect("a group has members");
+        e.out.origins.push(e.g.node(*first).origin);
         e.out.parts.push(group.members.iter().map(|&id| Part { live: e.g.node(id).origin, weight: weight(e.g, id) }).collect());
     }
     e.out

@@ -1,8 +1,9 @@
 //! Plan: the nodes that a result needs become kernels over one arena.
 //!
 //! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
-//! the way, `picks` moves picked elements before the arithmetic on them, `batches` joins products that are parts of one, `products` folds sums and factors into matrix products, `layout`
-//! turns views into strides, `fuse` groups what shares a loop, `emit` writes the kernels, `memory` places their buffers.
+//! the way, `picks` moves picked elements before the arithmetic on them, `batches` joins products that are parts of one, `products` folds
+//! sums and factors into matrix products, `slices` takes slices before arithmetic, `layout` turns views into strides, `fuse` groups what
+//! shares a loop, `recompute` repeats cheap arithmetic instead of storing it, `emit` writes the kernels, `memory` places their buffers.
 //! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one,
 //! `text` says with the tape what it computes and where, and `cost` what that takes.
 
@@ -21,7 +22,9 @@ mod loops;
 mod memory;
 mod picks;
 mod products;
+mod recompute;
 mod simplify;
+mod slices;
 pub(crate) mod text;
 mod verify;
 
@@ -138,9 +141,14 @@ pub(crate) fn plan_graph(graph: Graph, order: &[u32], options: &Options, keep_al
     verify::graph(&graph);
     let graph = if options.fuse { products::fold(graph, keep_also) } else { graph };
     verify::graph(&graph);
-    let laid = layout::lay_out(graph);
+    let graph = if options.fuse { slices::slice_first(graph, keep_also) } else { graph };
+    verify::graph(&graph);
+    let mut laid = layout::lay_out(graph);
     verify::graph(&laid.graph);
-    let groups = fuse::fuse(&laid, options.fuse);
+    let mut groups = fuse::fuse(&laid, options.fuse);
+    if options.fuse {
+        recompute::recompute(&mut laid, &mut groups, keep_also);
+    }
     verify::groups(&laid, &groups);
     let emitted = emit::emit(&laid, &groups);
     let plan = memory::place(&laid, emitted, options, keep_also, order);

@@ -34,6 +34,8 @@ const HEIGHT: usize = 64;
 const TERMS: usize = 1 << 11;
 /// From so many elements on, the transposed left operands of a product that is cut are gathered once for all parts.
 const TURNED: usize = 1 << 13;
+/// Products of up to so many terms each are gathered to one: their sums are too short to pay for reading and writing the output.
+const SHORT: usize = 128;
 /// Elements between the rows of what is gathered, beyond their length: rows of a power of two would share few lines of the cache.
 const APART: usize = 16;
 
@@ -54,7 +56,7 @@ fn products<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
         return;
     }
     let out = dense::<T>(frame, kernel.out, batch.m * batch.n * batch.count);
-    let all = Products { kernel, frame, batch, isa, out, turned: None };
+    let all = Products { kernel, frame, batch, isa, out, turned: None, below: None };
     let Batch { m, n, count, terms, .. } = all.batch;
     let work = m * n * terms.max(1);
     if count < ENOUGH && work >= 2 * TASK {
@@ -181,6 +183,8 @@ struct Products<'a, T> {
     out: Shared<T>,
     /// The left operands of all terms side by side, row after row, where they were gathered.
     turned: Option<Matrix<T>>,
+    /// The right operands of all terms, one below the other, where they were gathered: then there is one product.
+    below: Option<Matrix<T>>,
 }
 
 impl<T: Engine> Products<'_, T> {
@@ -206,8 +210,10 @@ impl<T: Engine> Products<'_, T> {
     /// Parts of each product, spread over the threads.
     fn cut(mut self, cut: Cut) {
         let Batch { m, n, count, .. } = self.batch;
-        let gathered = (count == 1).then(|| self.gather_left(cut)).flatten();
-        self.turned = gathered.as_ref().map(|g| g.1);
+        let left = (count == 1).then(|| self.gather_left(cut)).flatten();
+        self.turned = left.as_ref().map(|g| g.1);
+        let right = left.as_ref().filter(|_| self.are_short()).map(|_| self.gather_right());
+        self.below = right.as_ref().map(|g| g.1);
         threads::run(count * cut.parts(), &|task| {
             let [rows, cols] = cut.part(task % cut.parts(), m, n);
             self.part(task / cut.parts(), rows, cols);
@@ -218,7 +224,7 @@ impl<T: Engine> Products<'_, T> {
     fn gather_left(&self, cut: Cut) -> Option<(Buffer, Matrix<T>)> {
         let (&Batch { m, terms, rows, .. }, last) = (&self.batch, self.rank() - 1);
         let turned = self.kernel.terms.iter().all(|t| t.a.strides[rows] == 1 && t.a.strides[last] != 1);
-        if !turned || cut.across == 1 || m * terms < TURNED {
+        if !(turned && cut.across > 1 || self.are_short()) || m * terms < TURNED {
             return None;
         }
         let row = terms + APART;
@@ -238,6 +244,28 @@ impl<T: Engine> Products<'_, T> {
         Some((buffer, to))
     }
 
+    /// Whether the terms are products of few terms each, which are one product if they lie together.
+    fn are_short(&self) -> bool {
+        let (terms, last) = (&self.kernel.terms, self.rank() - 1);
+        terms.len() > 1 && terms.iter().all(|t| t.alpha == terms[0].alpha && t.a.dims[last] <= SHORT)
+    }
+
+    /// Gathers the right operands of all terms, one below the other.
+    fn gather_right(&self) -> (Buffer, Matrix<T>) {
+        let (&Batch { n, terms, .. }, rank) = (&self.batch, self.rank());
+        let row = n + APART;
+        let buffer = Buffer::new(terms * row * size_of::<T>());
+        let to = Matrix { data: Shared::new(buffer.ptr().cast::<T>()), row: row as isize, col: 1 };
+        threads::run(self.kernel.terms.len(), &|number| {
+            let k = |t: &Term| t.a.dims[rank - 1];
+            let (term, first) = (&self.kernel.terms[number], self.kernel.terms[..number].iter().map(k).sum());
+            let from = self.matrix(&term.b, 0, rank - 2, rank - 1);
+            // SAFETY: `memory` checked the operand; the rows of the buffer are this task's own.
+            unsafe { gather(from, [k(term), n], to.at(first, 0), row) };
+        });
+        (buffer, to)
+    }
+
     /// Some rows and columns of product `number`: all of its terms, on this thread.
     fn part(&self, number: usize, rows: Range<usize>, cols: Range<usize>) {
         let out = Matrix { data: self.out, row: self.batch.n as isize, col: 1 }.from(number * self.batch.m, 0);
@@ -246,6 +274,10 @@ impl<T: Engine> Products<'_, T> {
             copy(add.from(rows.start, cols.start), [rows.len(), cols.len()], out.from(rows.start, cols.start));
         }
         let (mut added, mut column) = (self.kernel.add.is_some(), 0);
+        if let (Some(a), Some(b)) = (self.turned, self.below) {
+            let p = Product { k: self.batch.terms, a, b, added, ..self.term(&self.kernel.terms[0], number) };
+            return compute(p, rows, cols, self.isa);
+        }
         for term in &self.kernel.terms {
             let mut p = self.term(term, number);
             (p.a, column) = (self.turned.map_or(p.a, |t| t.from(0, column)), column + p.k);
@@ -410,12 +442,16 @@ mod tests {
         let mut memory = Memory::new();
         let count: usize = outer.iter().product();
         let (mut terms, mut expected) = (SmallVec::new(), vec![0.0; count * m * n]);
+        // Short products with one factor are gathered to one.
+        let joined = rng.random_bool(0.4);
         for _ in 0..rng.random_range(1..5) {
-            let k = [0, 1, 3, 30, 200][rng.random_range(0..5)];
+            let k = [0, 1, 3, 30, if joined { 100 } else { 200 }][rng.random_range(0..5)];
             let a = memory.place::<T>(rng, &[outer, &[m, k]].concat());
             let b = memory.place::<T>(rng, &[outer, &[k, n]].concat());
-            let factor = [1.0, -1.0, 3.0][rng.random_range(0..3)];
-            memory.slots.push(T::DTYPE.bits(factor));
+            let factor = if joined { 3.0 } else { [1.0, -1.0, 3.0][rng.random_range(0..3)] };
+            if !joined || memory.slots.is_empty() {
+                memory.slots.push(T::DTYPE.bits(factor));
+            }
             let product = naive(&memory.elements::<T>(&a), &memory.elements::<T>(&b), [count, m, n, k]);
             expected.iter_mut().zip(product).for_each(|(e, p)| *e += factor * p);
             terms.push(Term { a, b, alpha: ScalarSource::Slot(memory.slots.len() as u32 - 1) });
@@ -450,9 +486,10 @@ mod tests {
     fn sums_of_products_have_the_same_bits_on_any_number_of_threads() {
         let mut rng = rng(9);
         let mut memory = Memory::new();
-        // Cut across and down, with the left operands gathered; few large ones; partial sums of long ones.
+        // Cut across and down, with the left operands gathered, and with both; few large ones; partial sums of long ones.
         for (outer, [m, n], ks) in [
             (vec![], [200, 300], vec![70, 600, 1]),
+            (vec![], [200, 300], vec![70, 100, 1, 128]),
             (vec![3], [130, 90], vec![40]),
             (vec![], [5, 9], vec![70_000, 300]),
             (vec![], [1, 1], vec![1 << 20]),

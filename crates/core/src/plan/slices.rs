@@ -1,0 +1,86 @@
+//! Is a slice taken before the arithmetic on the whole? Where all of it is read in slices, these are computed where they are read.
+//!
+//! The gates of a recurrent network are slices of one sum: computed slice by slice they share a loop with what is done to them.
+
+use super::{
+    graph::{Arg, AttrList, DROPPED, Graph, Node, Op},
+    products,
+    simplify::Builder,
+};
+use crate::View;
+use smallvec::{SmallVec, smallvec};
+
+/// Slices go through no more than so many instructions in a row.
+const DEEPEST: u32 = 16;
+
+/// The same graph with slices before arithmetic. The values of `kept` nodes stay values.
+pub(crate) fn slice_first(mut graph: Graph, kept: &[u32]) -> Graph {
+    let depths = depths(&graph, kept);
+    if depths.iter().all(|&depth| depth == 0) {
+        return graph;
+    }
+    let mut s = Slices { depths, builder: Builder::default(), number: Vec::with_capacity(graph.nodes.len()) };
+    s.builder.graph.inputs = graph.inputs;
+    s.builder.graph.functions = std::mem::take(&mut graph.functions);
+    for node in &graph.nodes {
+        let new = match (&node.op, node.args.first()) {
+            (Op::View(View::Slice, attrs), Some(&Arg::Node(x))) => s.sliced(&graph, x, attrs, node),
+            _ => {
+                let args = node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(s.number[n as usize]))).collect();
+                s.builder.push(node.op.clone(), args, node.shape, node.dtype, node.origin)
+            }
+        };
+        s.number.push(new);
+    }
+    let renumber = |ids: &[u32]| ids.iter().map(|&id| if id == DROPPED { id } else { s.number[id as usize] }).collect();
+    let (outputs, values) = (renumber(&graph.outputs), renumber(&graph.values));
+    s.builder.finish(outputs, values)
+}
+
+/// By node, how many instructions lie between it and slices that nothing else reads and that overlap no more than they leave out,
+/// counted from 1; 0 if it is no such instruction.
+fn depths(g: &Graph, kept: &[u32]) -> Vec<u32> {
+    let readers = products::readers(g, kept);
+    let none = || vec![0usize; g.nodes.len()];
+    let (mut slices, mut covered, mut depths) = (none(), none(), vec![0u32; g.nodes.len()]);
+    let mut after = vec![0u32; g.nodes.len()];
+    for (id, node) in g.nodes.iter().enumerate().rev() {
+        let is_slice = matches!(node.op, Op::View(View::Slice, _));
+        if matches!(node.op, Op::Do(..)) && node.args.iter().any(|a| a.node().is_some()) {
+            let all = readers[id] as usize;
+            let in_slices = slices[id] > 0 && slices[id] == all && covered[id] <= node.shape.size();
+            if in_slices || (all == 1 && (1..DEEPEST).contains(&after[id])) {
+                depths[id] = after[id] + 1;
+            }
+        }
+        for a in node.args.iter().filter_map(|a| a.node()) {
+            let a = a as usize;
+            slices[a] += usize::from(is_slice);
+            covered[a] += if is_slice { node.shape.size() } else { 0 };
+            after[a] = depths[id];
+        }
+    }
+    depths
+}
+
+struct Slices {
+    /// See [`depths`].
+    depths: Vec<u32>,
+    builder: Builder,
+    /// By old node, the new one.
+    number: Vec<u32>,
+}
+
+impl Slices {
+    /// A slice of an old node, like `slice`.
+    fn sliced(&mut self, old: &Graph, id: u32, attrs: &AttrList, slice: &Node) -> u32 {
+        let node = old.node(id);
+        if self.depths[id as usize] == 0 {
+            let args = smallvec![Arg::Node(self.number[id as usize])];
+            return self.builder.push(Op::View(View::Slice, attrs.clone()), args, slice.shape, node.dtype, slice.origin);
+        }
+        let args: SmallVec<[Arg; 3]> =
+            node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(self.sliced(old, n, attrs, slice)))).collect();
+        self.builder.push(node.op.clone(), args, slice.shape, node.dtype, node.origin)
+    }
+}
