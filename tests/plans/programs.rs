@@ -3,7 +3,7 @@
 use super::Program;
 use wengert::{
     Array, DType, Tape, Tensor, Tree,
-    nn::{Adam, Bind, Layer, Linear, Reduction, cross_entropy, grads},
+    nn::{Adam, Bind, Layer, Linear, Reduction, Sgd, cross_entropy, grads},
 };
 
 pub const ALL: &[(&str, Program)] = &[
@@ -38,6 +38,13 @@ pub const ALL: &[(&str, Program)] = &[
         let mut wanted = vec![loss];
         wanted.extend(leaves(&grads(loss, &m)));
         wanted
+    }),
+    ("sgd_step", |tape| {
+        let model = [Linear::new(8, 8, 1), Linear::new(8, 8, 2), Linear::new(8, 8, 3)].map(|l| l.weight).to_vec();
+        let m = model.on(tape);
+        let y = m.iter().fold(leaf(tape, &[4, 8]), |x, &w| x.matmul(w).tanh());
+        let sgd = Sgd::new(0.1);
+        leaves(&sgd.step(&m, &grads(y.square().mean(), &m), &sgd.init(&model).on(tape)))
     }),
     ("lstm_step", |tape| {
         let (x, h, c) = (leaf(tape, &[2, 3]), leaf(tape, &[2, 4]), leaf(tape, &[2, 4]));

@@ -6,6 +6,7 @@ use super::{
     graph::{DROPPED, Op},
     kernel::{BufferId, Fused, Kernel, Place},
     layout::Laid,
+    order,
 };
 use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ struct Life {
 }
 
 /// Places the buffers of `emitted`.
-pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also: &[u32], order: &[u32]) -> Plan {
+pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also: &[u32], live: &[u32]) -> Plan {
     let g = &laid.graph;
     let Emitted { mut kernels, stored, buffer_of, origins, parts } = emitted;
     let bytes = |b: usize| g.node(stored[b]).shape.size() * g.node(stored[b]).dtype.size();
@@ -45,9 +46,10 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
         let result = results.contains(&(b as BufferId));
         buffers.push(if result { Placed::Result { bytes } } else { Placed::Arena { offset, bytes } });
     }
-    donate(g, options, order, &outputs, &lives, &mut kernels, &mut buffers);
+    let donations = order::donations(laid, options, live, |output| outputs[output as usize].buffer);
+    donate(g, &stored, &donations, &outputs, &lives, &mut kernels, &mut buffers);
     let held = stored.iter().map(|&id| g.node(id).origin).collect();
-    Plan { kernels, buffers, arena_bytes, outputs, kept, nodes: order.len(), origins, parts, held }
+    Plan { kernels, buffers, arena_bytes, outputs, kept, nodes: live.len(), origins, parts, held }
 }
 
 /// All places that a kernel reads, and the buffers it writes.
@@ -189,24 +191,21 @@ fn release(gaps: &mut BTreeMap<usize, usize>, mut offset: usize, mut size: usize
 /// Lets a result take over the memory of a donated input, where the kernel that writes it is the input's last reader or comes later.
 fn donate(
     g: &super::graph::Graph,
-    options: &Options,
-    order: &[u32],
+    stored: &[u32],
+    donations: &[(BufferId, BufferId)],
     outputs: &[Output],
     lives: &[Life],
     kernels: &mut [Kernel],
     buffers: &mut [Placed],
 ) {
-    let fallible = kernels.iter().rposition(|k| matches!(k, Kernel::Index(_) | Kernel::Opaque(_)));
-    for &(output, leaf) in &options.donate {
-        let out = &outputs[output as usize];
-        let Ok(live) = order.binary_search(&leaf) else { continue };
-        let node = g.values[live];
-        let Some(Op::Input(input)) = (node != DROPPED).then(|| &g.node(node).op) else { continue };
-        let given = g.node(node);
+    let fallible = kernels.iter().rposition(order::is_fallible);
+    for &(result, input) in donations {
+        let out = outputs.iter().find(|o| o.buffer == result).expect("a donation is for a result");
+        let given = g.node(stored[input as usize]);
         let fits = given.dtype == out.dtype && given.shape.size() == out.shape.size();
         let fresh = matches!(buffers[out.buffer as usize], Placed::Result { .. });
-        let taken = buffers.contains(&Placed::Donated { input: *input });
-        let is_result = outputs.iter().any(|o| o.buffer == *input);
+        let taken = buffers.contains(&Placed::Donated { input });
+        let is_result = outputs.iter().any(|o| o.buffer == input);
         if !fits || !fresh || taken || is_result {
             continue;
         }
@@ -215,13 +214,13 @@ fn donate(
         if fallible.is_some_and(|f| f >= writer) {
             continue;
         }
-        let last_read = lives[*input as usize];
+        let last_read = lives[input as usize];
         let read_later = last_read.from != usize::MAX && last_read.to > writer;
         let read_there = last_read.from != usize::MAX && last_read.to == writer;
-        if read_later || (read_there && !in_step(&mut kernels[writer], *input, out.buffer)) {
+        if read_later || (read_there && !in_step(&mut kernels[writer], input, out.buffer)) {
             continue;
         }
-        buffers[out.buffer as usize] = Placed::Donated { input: *input };
+        buffers[out.buffer as usize] = Placed::Donated { input };
     }
 }
 

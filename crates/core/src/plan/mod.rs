@@ -3,7 +3,8 @@
 //! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
 //! the way, `picks` moves picked elements before the arithmetic on them, `batches` joins products that are parts of one, `products` folds
 //! sums and factors into matrix products, `slices` takes slices before arithmetic, `layout` turns views into strides, `fuse` groups what
-//! shares a loop, `recompute` repeats cheap arithmetic instead of storing it, `emit` writes the kernels, `memory` places their buffers.
+//! shares a loop, `recompute` repeats cheap arithmetic instead of storing it, `emit` writes the kernels, `order` runs early what frees
+//! memory, `memory` places the buffers.
 //! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one,
 //! `text` says with the tape what it computes and where, and `cost` what that takes.
 
@@ -20,6 +21,7 @@ mod layout;
 pub(crate) mod live;
 mod loops;
 mod memory;
+mod order;
 mod picks;
 mod products;
 mod recompute;
@@ -150,7 +152,7 @@ pub(crate) fn plan_graph(graph: Graph, order: &[u32], options: &Options, keep_al
         recompute::recompute(&mut laid, &mut groups, keep_also);
     }
     verify::groups(&laid, &groups);
-    let emitted = emit::emit(&laid, &groups);
+    let emitted = order::order(&laid, emit::emit(&laid, &groups), options, order);
     let plan = memory::place(&laid, emitted, options, keep_also, order);
     verify::plan(&plan);
     plan
