@@ -52,18 +52,22 @@ struct Part {
     at: usize,
 }
 
+/// What products that are joined have in common: the base of their left operands, the matrix, the factor, and the number of their rows.
+type Common = (u32, Arg, Arg, usize);
+
 /// Products of one matrix with neighbouring dense blocks of rows of one tensor, by node.
 fn shared(g: &Graph, kept: &[u32]) -> FxHashMap<u32, Part> {
     // What is wanted, or kept for later, needs memory of its own.
     let own: FxHashSet<u32> = g.outputs.iter().copied().chain(kept.iter().map(|&k| g.values[k as usize])).collect();
-    let mut groups: FxHashMap<(u32, Arg, Arg, usize), Vec<(usize, u32)>> = FxHashMap::default();
+    let mut groups: FxHashMap<Common, Vec<(usize, u32)>> = FxHashMap::default();
     let plain = |node: &Node| node.op == Op::Contract && node.args.len() == 3 && node.shape.rank() == 2;
     for (id, node) in (0..).zip(&g.nodes).filter(|(id, n)| plain(n) && !own.contains(id)) {
         let a = node.args[0].node().expect("a product has tensor operands");
         let (shape, layout) = (&g.node(a).shape, layout(g, a));
         let Some(layout) = layout.filter(|l| l.base != a && shape.size() > 0) else { continue };
         let dense = Layout { offset: 0, ..layout.clone() }.is_dense(shape);
-        if dense && layout.offset >= 0 && layout.offset as usize % shape.size() == 0 && g.node(layout.base).shape.size() % shape.size() == 0 {
+        let in_blocks = |elements: usize| elements.is_multiple_of(shape.size());
+        if dense && layout.offset >= 0 && in_blocks(layout.offset as usize) && in_blocks(g.node(layout.base).shape.size()) {
             let key = (layout.base, node.args[1], node.args[2], shape[0]);
             groups.entry(key).or_default().push((layout.offset as usize / shape.size(), id));
         }
@@ -145,8 +149,8 @@ struct Join {
     builder: Builder,
     /// By old node, the new one.
     number: Vec<u32>,
-    /// The larger products made so far: by base, matrix and factor.
-    whole: FxHashMap<(u32, Arg, Arg, usize), u32>,
+    /// The larger products made so far.
+    whole: FxHashMap<Common, u32>,
 }
 
 impl Join {
@@ -169,7 +173,13 @@ impl Join {
                 let all = self.number[part.base as usize];
                 let total = g.node(part.base).shape.size() / inner;
                 let all = self.view(View::Reshape, AttrList::new(), all, shape(total, inner), node);
-                let a = self.view(View::Slice, range([part.first * rows, part.count * rows, inner]), all, shape(part.count * rows, inner), node);
+                let a = self.view(
+                    View::Slice,
+                    range([part.first * rows, part.count * rows, inner]),
+                    all,
+                    shape(part.count * rows, inner),
+                    node,
+                );
                 let args = smallvec![Arg::Node(a), self.moved(node.args[1]), node.args[2]];
                 let whole = self.builder.push(Op::Contract, args, shape(part.count * rows, node.shape[1]), node.dtype, node.origin);
                 self.whole.insert(key, whole);

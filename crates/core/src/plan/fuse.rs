@@ -73,7 +73,7 @@ const PROLOGUE: u32 = 0;
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// A fused loop of arrays takes no more than so many instructions: its registers should stay in the first-level cache.
-const MOST_MEMBERS: usize = 128;
+pub(super) const MOST_MEMBERS: usize = 128;
 /// Straight code on single elements has registers of a few bytes; so many instructions can have no more registers than there are numbers.
 const MOST_SCALAR_MEMBERS: usize = Reg::MAX as usize / 8;
 /// Values that live from one pass over a row to the next should stay in the second-level cache.
@@ -94,11 +94,8 @@ pub(crate) fn fuse(laid: &Laid, fuse: bool) -> Groups {
     let mut f =
         Fuse { g, layouts: &laid.layouts, fuse, groups, scalars: None, readers: FxHashMap::default(), latest: FxHashMap::default() };
     f.prologue();
-    for id in 0..n as u32 {
-        match &g.node(id).op {
-            Op::Input(_) | Op::View(..) => {}
-            _ => f.node(id),
-        }
+    for id in (0..n as u32).filter(|&id| !matches!(g.node(id).op, Op::Input(_) | Op::View(..))) {
+        f.node(id);
     }
     f.groups
 }
@@ -398,8 +395,5 @@ fn may_pass_again(dims: &Shape, folded: &[i64]) -> bool {
 
 /// Whether these are the last axes, those of length 1 aside.
 fn is_last(dims: &Shape, axes: &[i64]) -> bool {
-    let long = |a: &usize| dims[*a] != 1;
-    let (folded, kept): (SmallVec<[usize; 8]>, SmallVec<[usize; 8]>) =
-        (0..dims.rank()).filter(long).partition(|&a| axes.contains(&(a as i64)));
-    kept.last().zip(folded.first()).is_none_or(|(k, f)| k < f)
+    (0..dims.rank()).filter(|&a| dims[a] != 1).map(|a| axes.contains(&(a as i64))).is_sorted()
 }

@@ -82,9 +82,8 @@ impl Order {
             list.dedup();
             list
         };
-        let (reads, writes): (Vec<_>, Vec<_>) = (kernels.iter().map(touches))
-            .map(|(reads, writes)| (once(reads.iter().map(|p| p.buffer).collect()), once(writes)))
-            .unzip();
+        let (reads, writes): (Vec<_>, Vec<_>) =
+            (kernels.iter().map(touches)).map(|(reads, writes)| (once(reads.iter().map(|p| p.buffer).collect()), once(writes))).unzip();
         let (mut readers, mut taken_by) = (vec![Vec::new(); buffers], vec![None; buffers]);
         for (at, reads) in reads.iter().enumerate() {
             reads.iter().for_each(|&b| readers[b as usize].push(at));
@@ -96,8 +95,7 @@ impl Order {
             takes[result as usize] = Some(input);
             taken_by[input as usize] = writes.iter().position(|w| w.contains(&result));
         }
-        let mut bytes: Vec<usize> =
-            emitted.stored.iter().map(|&id| g.node(id).shape.size() * g.node(id).dtype.size()).collect();
+        let mut bytes: Vec<usize> = emitted.stored.iter().map(|&id| g.node(id).shape.size() * g.node(id).dtype.size()).collect();
         bytes[..g.inputs].fill(0);
         g.outputs.iter().for_each(|&o| bytes[emitted.buffer_of[&laid.layouts[o as usize].base] as usize] = 0);
         let fallible: Vec<bool> = kernels.iter().map(is_fallible).collect();

@@ -7,7 +7,7 @@
 use super::{
     cost::operations,
     emit::read,
-    fuse::{GroupKind, Groups, NONE, Role},
+    fuse::{GroupKind, Groups, MOST_MEMBERS, NONE, Role},
     graph::{Arg, DROPPED, Layout, Node, Op},
     layout::Laid,
 };
@@ -17,8 +17,6 @@ use rustc_hash::{FxHashMap, FxHashSet};
 const LARGE: usize = 1 << 18;
 /// Operations that may be done again for four bytes that are neither written nor read, where values stay in a cache and where they don't.
 const RATES: [u64; 2] = [1, 16];
-/// A loop takes no more instructions than fusion would give it.
-const MOST_MEMBERS: usize = 128;
 
 /// Moves arithmetic to where it is read, where that pays. The values of `kept` nodes stay in memory.
 pub(crate) fn recompute(laid: &mut Laid, groups: &mut Groups, kept: &[u32]) {
@@ -98,7 +96,9 @@ impl Recompute<'_> {
         wanting.dedup();
         let over_the_same = |&(reader, through): &(u32, u32)| {
             let own = &self.groups.list[self.groups.of[reader as usize] as usize].kind;
-            through == id && matches!(own, GroupKind::Fused(nest) if nest.dims == node.shape) && !matches!(self.node(reader).op, Op::Index(..))
+            through == id
+                && matches!(own, GroupKind::Fused(nest) if nest.dims == node.shape)
+                && !matches!(self.node(reader).op, Op::Index(..))
         };
         let cones: Option<Vec<Cone>> =
             if readers.iter().all(over_the_same) { wanting.iter().map(|&group| self.cone(id, group)).collect() } else { None };
