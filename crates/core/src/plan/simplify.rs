@@ -230,17 +230,16 @@ pub(super) fn prune(mut graph: Graph) -> Graph {
             }
         }
     }
-    let mut left = 0;
-    let number: Vec<u32> = (needed.iter())
-        .map(|&needed| {
-            left += u32::from(needed);
-            if needed { left - 1 } else { DROPPED }
-        })
-        .collect();
-    let mut needed = needed.into_iter();
+    let mut number = Vec::with_capacity(needed.len());
+    let mut next = 0;
     graph.nodes.retain_mut(|node| {
-        node.renumber(&number);
-        needed.next() == Some(true)
+        let stays = needed[number.len()];
+        if stays {
+            node.renumber(&number);
+        }
+        number.push(if stays { next } else { DROPPED });
+        next += u32::from(stays);
+        stays
     });
     for id in graph.outputs.iter_mut().chain(&mut graph.values).filter(|id| **id != DROPPED) {
         *id = number[*id as usize];
