@@ -1,7 +1,7 @@
 //! How do the live nodes of a tape become the planner's graph?
 
 use super::{
-    graph::{Arg, AttrList, Graph, Literal, Op},
+    graph::{Arg, Args, AttrList, DROPPED, Graph, Literal, Op},
     live::is_input,
     simplify::Builder,
 };
@@ -18,13 +18,13 @@ use smallvec::{SmallVec, smallvec};
 /// The graph of the live nodes `order`; inputs and slots are numbered in the order in which they appear. The slots `open` are no
 /// literals, whatever they hold.
 pub(crate) fn build(r: &Record, order: &[u32], outputs: &[u32], open: &[u32]) -> Graph {
-    let mut b = Build { r, open, builder: Builder::default(), number: FxHashMap::default(), slots: 0, slot_of: FxHashMap::default() };
+    let number = vec![DROPPED; order.last().map_or(0, |&last| last as usize + 1)];
+    let mut b = Build { r, open, builder: Builder::with_capacity(order.len()), number, slots: 0, slot_of: FxHashMap::default() };
     for (origin, &id) in order.iter().enumerate() {
-        let node = b.node(id as usize, origin as u32);
-        b.number.insert(id, node);
+        b.number[id as usize] = b.node(id as usize, origin as u32);
     }
-    let outputs = outputs.iter().map(|o| b.number[o]).collect();
-    let values = order.iter().map(|id| b.number[id]).collect();
+    let outputs = outputs.iter().map(|&o| b.number[o as usize]).collect();
+    let values = order.iter().map(|&id| b.number[id as usize]).collect();
     b.builder.finish(outputs, values)
 }
 
@@ -45,7 +45,8 @@ struct Build<'a> {
     r: &'a Record,
     open: &'a [u32],
     builder: Builder,
-    number: FxHashMap<u32, u32>,
+    /// By node of the tape, the graph's.
+    number: Vec<u32>,
     slots: u32,
     slot_of: FxHashMap<usize, u32>,
 }
@@ -53,13 +54,13 @@ struct Build<'a> {
 impl Build<'_> {
     fn node(&mut self, id: usize, origin: u32) -> u32 {
         let n = &self.r.nodes[id];
-        let shape = *self.r.tables.shapes.get(n.shape);
+        let shape = self.r.tables.shapes.get(n.shape);
         if is_input(self.r, id) {
             let number = self.builder.graph.inputs as u32;
             self.builder.graph.inputs += 1;
             return self.builder.push(Op::Input(number), smallvec![], shape, n.dtype, origin);
         }
-        let args: SmallVec<[Arg; 3]> = self.r.inputs(id).iter().map(|&x| self.arg(x)).collect();
+        let args: Args = self.r.inputs(id).iter().map(|&x| self.arg(x)).collect();
         if let KernelClass::Pointwise(write) = n.op.0.kernel {
             return self.pointwise(n, write, &args, shape, origin);
         }
@@ -89,7 +90,7 @@ impl Build<'_> {
 
     fn arg(&mut self, x: Operand) -> Arg {
         match x.as_node() {
-            Some(id) => Arg::Node(self.number[&(id as u32)]),
+            Some(id) => Arg::Node(self.number[id]),
             None => {
                 let slot = x.as_slot().expect("an operand is a node or a slot");
                 let dtype = x.slot_dtype();
@@ -106,7 +107,7 @@ impl Build<'_> {
     }
 
     /// One node per step of the op's program.
-    fn pointwise(&mut self, n: &Node, write: WriteProgram, args: &[Arg], shape: Shape, origin: u32) -> u32 {
+    fn pointwise(&mut self, n: &Node, write: WriteProgram, args: &[Arg], shape: &Shape, origin: u32) -> u32 {
         let dtypes: SmallVec<[DType; 4]> = n.inputs(&self.r.spill).iter().map(|&x| self.r.meta(x).0).collect();
         let (steps, result) = Pointwise::record(&dtypes, n.dtype, write);
         let mut done: SmallVec<[Arg; 8]> = SmallVec::new();

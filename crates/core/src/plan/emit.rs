@@ -158,7 +158,7 @@ impl Emit<'_> {
                 index: operand(1),
                 src: (node.args.len() > 2).then(|| operand(2)),
                 out,
-                shape: node.shape,
+                shape: *node.shape,
                 node: node.origin,
             }),
             Op::Scan(kind, axis, reversed) => {
@@ -167,15 +167,15 @@ impl Emit<'_> {
             Op::Place(attrs) => Kernel::Place(self.pieces(node, attrs, out)),
             Op::Generate(kind, axis) => {
                 let args = node.args.iter().map(|&a| scalar(a)).collect();
-                Kernel::Generate(GenerateKernel { kind: *kind, dtype: node.dtype, args, shape: node.shape, axis: *axis, out })
+                Kernel::Generate(GenerateKernel { kind: *kind, dtype: node.dtype, args, shape: *node.shape, axis: *axis, out })
             }
             Op::Opaque(f, attrs) => Kernel::Opaque(OpaqueKernel {
                 run: self.g.functions[*f as usize],
-                attrs: attrs.clone(),
+                attrs: attrs.iter().copied().collect(),
                 inputs: (0..node.args.len()).map(operand).collect(),
                 out,
                 dtype: node.dtype,
-                shape: node.shape,
+                shape: *node.shape,
                 node: node.origin,
             }),
             Op::Input(_) | Op::View(..) | Op::Do(..) | Op::Reduce(..) => unreachable!("not a kernel of its own"),

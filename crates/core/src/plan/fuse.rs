@@ -185,12 +185,12 @@ impl Fuse<'_> {
         let node = self.g.node(id);
         let number = self.groups.list.len() as u32;
         let (kind, role) = match &node.op {
-            Op::Do(..) => (GroupKind::Fused(Nest { dims: node.shape, folded: None, rows: false }), Role::Each),
+            Op::Do(..) => (GroupKind::Fused(Nest { dims: *node.shape, folded: None, rows: false }), Role::Each),
             Op::Reduce(_, axes) => {
-                let dims = self.g.node(node.args[0].node().expect("a fold has a tensor operand")).shape;
+                let dims = *self.g.node(node.args[0].node().expect("a fold has a tensor operand")).shape;
                 (GroupKind::Fused(Nest { dims, folded: Some(axes.clone()), rows: false }), Role::Fold)
             }
-            _ => match self.spot_seat(number, &Nest { dims: node.shape, folded: None, rows: true }, node).filter(|_| self.fuse) {
+            _ => match self.spot_seat(number, &Nest { dims: *node.shape, folded: None, rows: true }, node).filter(|_| self.fuse) {
                 Some(Seat { role, nest: Some(nest), .. }) => (GroupKind::Fused(nest), role),
                 _ => (GroupKind::Single, Role::Outside),
             },
@@ -223,7 +223,7 @@ impl Fuse<'_> {
     fn choose(&self, id: u32, args: &[u32]) -> Option<(u32, Seat)> {
         let own = args.iter().map(|&a| self.groups.of[self.base(a) as usize]);
         let siblings = args.iter().filter_map(|&a| self.readers.get(&self.base(a)).copied());
-        let shape = &self.g.node(id).shape;
+        let shape = &*self.g.node(id).shape;
         let scalars = self.scalars.filter(|_| shape.size() == 1);
         // A spot need not share anything with the loop over its rows.
         let spot = self.latest.get(shape).copied().filter(|_| matches!(self.g.node(id).op, Op::Index(..)));
@@ -246,14 +246,14 @@ impl Fuse<'_> {
         }
         let node = self.g.node(id);
         match &node.op {
-            Op::Do(..) if node.shape == nest.dims => {
+            Op::Do(..) if *node.shape == nest.dims => {
                 let pass = self.latest(node, |a| self.pass_at_each(group, nest, a))?;
                 self.in_rows(nest, Role::Each, pass, nest.folded.as_ref())
             }
             Op::Do(..) => self.row_seat(group, nest, node),
             Op::Reduce(_, axes) => {
                 let x = node.args[0].node().expect("a fold has a tensor operand");
-                if self.g.node(x).shape != nest.dims {
+                if *self.g.node(x).shape != nest.dims {
                     return None;
                 }
                 self.fold_seat(nest, axes, self.pass_at_each(group, nest, x)?)
@@ -310,7 +310,7 @@ impl Fuse<'_> {
             stride *= dims[axis] as isize;
             fits
         });
-        fits && layout.offset == 0 && self.g.node(a).shape == *dims
+        fits && layout.offset == 0 && *self.g.node(a).shape == *dims
     }
 
     /// A seat in a loop over `nest`, which then folds `folded`: refused where rows would be gone over again but should not be.
@@ -357,7 +357,7 @@ impl Fuse<'_> {
         let (axis, index, value) = spot(self.g, node)?;
         let (axes, index) = (AttrList::from_slice(&[axis as i64]), index.node()?);
         let other = nest.folded.as_ref().is_some_and(|f| *f != axes);
-        if node.shape != nest.dims || other || !may_pass_again(&nest.dims, &axes) {
+        if *node.shape != nest.dims || other || !may_pass_again(&nest.dims, &axes) {
             return None;
         }
         let turned = Nest { rows: true, folded: Some(axes), ..nest.clone() };

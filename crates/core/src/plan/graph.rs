@@ -3,9 +3,13 @@
 use super::kernel::ScalarSource;
 use crate::{Array, Convolution, DType, Fold, Generator, Index, Instr, Pool, Scan, Shape, View};
 use smallvec::SmallVec;
+use std::sync::Arc;
 
-/// Attributes as kept by the planner.
-pub type AttrList = SmallVec<[i64; 8]>;
+/// Attributes as kept by the planner. Most nodes have few or none, and there are many nodes.
+pub type AttrList = SmallVec<[i64; 2]>;
+
+/// Arguments; those of most instructions are one or two.
+pub type Args = SmallVec<[Arg; 2]>;
 
 /// A user's function over arrays.
 pub type OpaqueFn = fn(&[i64], &[Array]) -> Result<Array, String>;
@@ -34,9 +38,9 @@ pub struct Node {
     /// How it comes about.
     pub op: Op,
     /// From what.
-    pub args: SmallVec<[Arg; 3]>,
-    /// Shape.
-    pub shape: Shape,
+    pub args: Args,
+    /// Shape, which it shares with all nodes that have it.
+    pub shape: Arc<Shape>,
     /// Dtype.
     pub dtype: DType,
     /// Which live node of the tape asked for it, for reports.
@@ -111,6 +115,17 @@ pub enum Op {
     Opaque(u32, AttrList),
 }
 
+impl Node {
+    /// Turns the arguments to the new numbers of their nodes.
+    pub fn renumber(&mut self, number: &[u32]) {
+        for a in &mut self.args {
+            if let Arg::Node(n) = a {
+                *n = number[*n as usize];
+            }
+        }
+    }
+}
+
 impl Graph {
     /// A node.
     pub fn node(&self, id: u32) -> &Node {
@@ -119,20 +134,23 @@ impl Graph {
 }
 
 /// Where the elements of a value lie within another value's dense storage.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Layout {
     /// The node whose storage it is.
     pub base: u32,
     /// First element.
     pub offset: isize,
     /// Elements between neighbours, one per axis of the value.
-    pub strides: SmallVec<[isize; 8]>,
+    pub strides: Steps,
 }
+
+/// Elements between neighbours, one per axis.
+type Steps = SmallVec<[isize; 2]>;
 
 impl Layout {
     /// Dense storage of its own.
     pub fn dense(base: u32, shape: &Shape) -> Layout {
-        Layout { base, offset: 0, strides: SmallVec::from_slice(&shape.strides()[..shape.rank()]) }
+        Layout { base, offset: 0, strides: Steps::from_slice(&shape.strides()[..shape.rank()]) }
     }
 
     /// Whether elements lie one after the other in row-major order, from the first on.
@@ -148,7 +166,7 @@ impl Layout {
             View::Reshape => reshaped(from, &self.strides, to)?,
             View::Permute => attrs.iter().map(|&a| self.strides[a as usize]).collect(),
             View::Expand => {
-                let mut strides: SmallVec<[isize; 8]> = SmallVec::from_elem(0, to.rank());
+                let mut strides = Steps::from_elem(0, to.rank());
                 for (axis, &at) in attrs[..from.rank()].iter().enumerate() {
                     strides[at as usize] = if from[axis] == 1 { 0 } else { self.strides[axis] };
                 }
@@ -169,8 +187,8 @@ impl Layout {
 }
 
 /// Strides for the same elements in row-major order under another shape, if there are any.
-fn reshaped(from: &Shape, strides: &[isize], to: &Shape) -> Option<SmallVec<[isize; 8]>> {
-    let mut out: SmallVec<[isize; 8]> = SmallVec::from_elem(0, to.rank());
+fn reshaped(from: &Shape, strides: &[isize], to: &Shape) -> Option<Steps> {
+    let mut out = Steps::from_elem(0, to.rank());
     if from.size() == 0 {
         return Some(out);
     }

@@ -11,17 +11,18 @@ pub(crate) struct Laid {
 }
 
 /// Resolves views. Afterwards every view has a layout, and every wanted result lies densely from the first element of its base on.
-pub(crate) fn lay_out(mut graph: Graph) -> Laid {
-    let old = std::mem::take(&mut graph.nodes);
-    let mut laid = Laid { graph, layouts: Vec::with_capacity(old.len()) };
-    let mut number = vec![DROPPED; old.len()];
-    for (id, mut node) in old.into_iter().enumerate() {
-        for a in &mut node.args {
-            if let Arg::Node(n) = a {
-                *n = number[*n as usize];
-            }
-        }
-        number[id] = laid.push(node);
+pub(crate) fn lay_out(graph: Graph) -> Laid {
+    let mut laid = Laid { layouts: Vec::with_capacity(graph.nodes.len()), graph };
+    // Nodes stay where they are, up to the first that wants a copy before it.
+    while let Some(node) = laid.graph.nodes.get(laid.layouts.len())
+        && let Some(layout) = laid.layout(node)
+    {
+        laid.layouts.push(layout);
+    }
+    let mut number: Vec<u32> = (0..laid.layouts.len() as u32).collect();
+    for mut node in laid.graph.nodes.split_off(number.len()) {
+        node.renumber(&number);
+        number.push(laid.push(node));
     }
     for i in 0..laid.graph.outputs.len() {
         let o = number[laid.graph.outputs[i] as usize];
@@ -34,26 +35,26 @@ pub(crate) fn lay_out(mut graph: Graph) -> Laid {
 }
 
 impl Laid {
-    fn push(&mut self, node: Node) -> u32 {
-        let id = self.graph.nodes.len() as u32;
-        let layout = match &node.op {
+    /// The layout of the next node, unless it is a view that strides cannot express.
+    fn layout(&self, next: &Node) -> Option<Layout> {
+        match &next.op {
             Op::View(view, attrs) => {
-                let x = node.args[0].node().expect("a view has a tensor operand");
-                let from = &self.graph.node(x).shape;
-                match self.layouts[x as usize].through(*view, attrs, from, &node.shape) {
-                    Some(layout) => layout,
-                    None => {
-                        let dense = self.copy(x);
-                        let reshape = Op::View(View::Reshape, AttrList::new());
-                        return self.push(Node { op: reshape, args: smallvec![Arg::Node(dense)], ..node });
-                    }
-                }
+                let x = viewed(next);
+                self.layouts[x as usize].through(*view, attrs, &self.graph.node(x).shape, &next.shape)
             }
-            _ => Layout::dense(id, &node.shape),
+            _ => Some(Layout::dense(self.layouts.len() as u32, &next.shape)),
+        }
+    }
+
+    fn push(&mut self, node: Node) -> u32 {
+        let Some(layout) = self.layout(&node) else {
+            let dense = self.copy(viewed(&node));
+            let reshape = Op::View(View::Reshape, AttrList::new());
+            return self.push(Node { op: reshape, args: smallvec![Arg::Node(dense)], ..node });
         };
         self.graph.nodes.push(node);
         self.layouts.push(layout);
-        id
+        self.layouts.len() as u32 - 1
     }
 
     fn copy(&mut self, x: u32) -> u32 {
@@ -67,4 +68,9 @@ impl Laid {
         let whole = self.graph.node(layout.base).shape.size() == self.graph.node(id).shape.size();
         if whole && layout.is_dense(&self.graph.node(id).shape) { id } else { self.copy(id) }
     }
+}
+
+/// The node that a view shows.
+fn viewed(view: &Node) -> u32 {
+    view.args[0].node().expect("a view has a tensor operand")
 }

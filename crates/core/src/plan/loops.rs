@@ -31,7 +31,7 @@ impl Source<'_> {
             dtype: self.g.node(id).dtype,
             offset: layout.offset,
             dims: Dims::from_slice(shape),
-            strides: layout.strides.clone(),
+            strides: Strides::from_slice(&layout.strides),
         }
     }
 
@@ -72,11 +72,11 @@ struct Loop<'a> {
     inner: usize,
     loads: Vec<Load>,
     scalars: Vec<ScalarLoad>,
-    load_of: FxHashMap<LoadKey, Reg>,
+    load_of: FxHashMap<&'a Layout, Reg>,
     scalar_of: FxHashMap<Arg, Reg>,
     row_loads: Vec<Load>,
     row_scalars: Vec<ScalarLoad>,
-    row_load_of: FxHashMap<LoadKey, Reg>,
+    row_load_of: FxHashMap<&'a Layout, Reg>,
     row_scalar_of: FxHashMap<Arg, Reg>,
     /// Spread registers by the node spread.
     spread_of: FxHashMap<u32, Reg>,
@@ -87,12 +87,6 @@ struct Loop<'a> {
     rows: Rows,
     count: Reg,
     row_count: Reg,
-}
-
-type LoadKey = (u32, isize, SmallVec<[isize; 8]>);
-
-fn key(l: &Layout) -> LoadKey {
-    (l.base, l.offset, l.strides.clone())
 }
 
 /// The next number.
@@ -175,19 +169,19 @@ impl<'a> Loop<'a> {
             }
             Some(_) => {}
             None if per_row => {
-                if !self.row_load_of.contains_key(&key(layout)) {
+                if !self.row_load_of.contains_key(layout) {
                     let row = row_layout(self.nest, &self.s.g.node(n).shape, layout).expect("checked when it joined");
                     let dims: SmallVec<[usize; 8]> = self.order[..self.outer].iter().map(|&a| self.nest.dims[a]).collect();
                     let from = self.s.place_as(n, &Shape::new(&dims).expect("part of a shape"), &row);
                     let reg = next(&mut self.row_count);
-                    self.row_load_of.insert(key(layout), reg);
+                    self.row_load_of.insert(layout, reg);
                     self.row_loads.push(Load { reg, from });
                 }
             }
             None => {
-                if !self.load_of.contains_key(&key(layout)) {
+                if !self.load_of.contains_key(layout) {
                     let reg = next(&mut self.count);
-                    self.load_of.insert(key(layout), reg);
+                    self.load_of.insert(layout, reg);
                     self.loads.push(Load { reg, from: self.turn(self.s.place(n)) });
                 }
             }
@@ -203,8 +197,8 @@ impl<'a> Loop<'a> {
             Arg::Node(n) => match self.s.inside(user, n) {
                 Some((base, Role::Fold | Role::Row)) if !per_row => self.spread_of[&base],
                 Some((base, _)) => self.of[&base],
-                None if per_row => self.row_load_of[&key(&self.s.layouts[n as usize])],
-                None => self.load_of[&key(&self.s.layouts[n as usize])],
+                None if per_row => self.row_load_of[&self.s.layouts[n as usize]],
+                None => self.load_of[&self.s.layouts[n as usize]],
             },
         }
     }

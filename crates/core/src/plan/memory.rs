@@ -27,7 +27,7 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
     let Emitted { mut kernels, stored, buffer_of, origins, parts } = emitted;
     let bytes = |b: usize| g.node(stored[b]).shape.size() * g.node(stored[b]).dtype.size();
     let outputs: Vec<Output> = (g.outputs.iter())
-        .map(|&o| Output { buffer: buffer_of[&laid.layouts[o as usize].base], shape: g.node(o).shape, dtype: g.node(o).dtype })
+        .map(|&o| Output { buffer: buffer_of[&laid.layouts[o as usize].base], shape: *g.node(o).shape, dtype: g.node(o).dtype })
         .collect();
     let results: FxHashSet<BufferId> = outputs.iter().map(|o| o.buffer).filter(|&b| b as usize >= g.inputs).collect();
     let mut lives = lifetimes(&kernels, stored.len());

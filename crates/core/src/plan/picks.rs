@@ -5,11 +5,11 @@
 
 use super::{
     fuse::spot,
-    graph::{Arg, AttrList, Graph, Node, Op},
+    graph::{Arg, Args, AttrList, Graph, Node, Op},
     simplify::Builder,
 };
 use crate::{Fold, Index, Instr, Shape, View};
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
 /// Arithmetic is done on picked elements if these come from no more tensors than so many.
 const MOST_PICKS: usize = 3;
@@ -23,7 +23,7 @@ pub(crate) fn pick_first(mut graph: Graph) -> Graph {
         return graph;
     }
     let used = used_whole(&graph);
-    let mut p = Picks { builder: Builder::default(), number: Vec::with_capacity(graph.nodes.len()) };
+    let mut p = Picks { builder: Builder::with_capacity(graph.nodes.len()), number: Vec::with_capacity(graph.nodes.len()) };
     p.builder.graph.inputs = graph.inputs;
     p.builder.graph.functions = std::mem::take(&mut graph.functions);
     for (id, node) in graph.nodes.iter().enumerate() {
@@ -61,13 +61,13 @@ struct Picks {
 
 impl Picks {
     fn node(&mut self, old: &Graph, used: &[bool], node: &Node) -> u32 {
-        let args: SmallVec<[Arg; 3]> = node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(self.number[n as usize]))).collect();
+        let args: Args = node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(self.number[n as usize]))).collect();
         let found = match &node.op {
             Op::Index(Index::Gather, axis) => self.gather(*axis, &args, node),
             Op::Reduce(Fold::Sum, axes) => self.sum(old, used, axes, node),
             _ => None,
         };
-        found.unwrap_or_else(|| self.builder.push(node.op.clone(), args, node.shape, node.dtype, node.origin))
+        found.unwrap_or_else(|| self.builder.push(node.op.clone(), args, &node.shape, node.dtype, node.origin))
     }
 
     /// The arithmetic of operand 0 on what is picked from its own operands.
@@ -76,7 +76,7 @@ impl Picks {
         if node.shape[axis] != 1 || !matches!(self.builder.graph.node(x).op, Op::Do(..)) {
             return None;
         }
-        let mut pick = Pick { axis, index, shape: node.shape, origin: node.origin, picks: 0 };
+        let mut pick = Pick { axis, index, shape: *node.shape, origin: node.origin, picks: 0 };
         let picked = self.picked(args[0], &mut pick, DEEPEST)?.node()?;
         (1..=MOST_PICKS).contains(&pick.picks).then_some(picked)
     }
@@ -89,17 +89,17 @@ impl Picks {
             Op::Do(Instr::Copy, _) if node.args[0].node().is_none() => node.args[0],
             Op::Do(instr, of) => {
                 let args = node.args.iter().map(|&a| self.picked(a, pick, depth - 1)).collect::<Option<_>>()?;
-                Arg::Node(self.builder.push(Op::Do(*instr, *of), args, pick.shape, node.dtype, pick.origin))
+                Arg::Node(self.builder.push(Op::Do(*instr, *of), args, &pick.shape, node.dtype, pick.origin))
             }
             Op::View(View::Expand, attrs) if self.repeats(&node, attrs, pick.axis) => {
                 let rank = attrs.len() - node.shape.rank();
                 let attrs: AttrList = attrs[..rank].iter().copied().chain(pick.shape.iter().map(|&d| d as i64)).collect();
-                Arg::Node(self.builder.push(Op::View(View::Expand, attrs), node.args.clone(), pick.shape, node.dtype, pick.origin))
+                Arg::Node(self.builder.push(Op::View(View::Expand, attrs), node.args.clone(), &pick.shape, node.dtype, pick.origin))
             }
             _ => {
                 pick.picks += 1;
                 let op = Op::Index(Index::Gather, pick.axis);
-                Arg::Node(self.builder.push(op, smallvec![x, Arg::Node(pick.index)], pick.shape, node.dtype, pick.origin))
+                Arg::Node(self.builder.push(op, smallvec![x, Arg::Node(pick.index)], &pick.shape, node.dtype, pick.origin))
             }
         };
         Some(made)
@@ -125,9 +125,9 @@ impl Picks {
         }
         let value = self.number[value.node()? as usize];
         let reshape = Op::View(View::Reshape, AttrList::new());
-        let sum = self.builder.push(reshape, smallvec![Arg::Node(value)], node.shape, node.dtype, node.origin);
+        let sum = self.builder.push(reshape, smallvec![Arg::Node(value)], &node.shape, node.dtype, node.origin);
         let negative = Op::Do(Instr::Neg, node.dtype);
-        Some(if negated { self.builder.push(negative, smallvec![Arg::Node(sum)], node.shape, node.dtype, node.origin) } else { sum })
+        Some(if negated { self.builder.push(negative, smallvec![Arg::Node(sum)], &node.shape, node.dtype, node.origin) } else { sum })
     }
 }
 

@@ -6,7 +6,7 @@
 //! values changes, with two exceptions: a known factor of moderate size leaves an operand, so overflow may come earlier or later, and
 //! a piece keeps its negative zeros, which the zeros around other pieces would have made positive.
 
-use super::graph::{Arg, AttrList, DROPPED, Graph, Literal, Node, Op};
+use super::graph::{Arg, Args, AttrList, DROPPED, Graph, Literal, Node, Op};
 use crate::{DType, Instr};
 use smallvec::{SmallVec, smallvec};
 use std::collections::BTreeMap;
@@ -295,7 +295,7 @@ impl Rebuild<'_> {
     }
 
     /// The arguments of a product that is multiplied by `f`, without the factors of its operands.
-    fn term(&self, node: &Node, f: Factor) -> SmallVec<[Arg; 3]> {
+    fn term(&self, node: &Node, f: Factor) -> Args {
         let own = factor(node.args[2], node.dtype).expect("a factor is a scalar of the product's dtype");
         let mut f = f.times(own).expect("a recorded product has the factor one");
         let mut operand = |a: Arg| {
@@ -319,7 +319,7 @@ impl Rebuild<'_> {
 
     /// A sum as one product of several terms and one node of several pieces; what neither takes is added by loops.
     fn sum(&mut self, sum: &Sum, root: &Node) -> u32 {
-        let mut args: SmallVec<[Arg; 3]> = SmallVec::new();
+        let mut args = Args::new();
         for &(product, f) in &sum.products {
             args.extend(self.term(&self.old[product as usize], f));
         }

@@ -3,38 +3,44 @@
 //! Rules match instructions, never ops; each holds for every IEEE value, or says for which dtype it does. Slots are merged by identity
 //! only, since their values change from run to run.
 
-use super::graph::{Arg, AttrList, DROPPED, Graph, Literal, Node, Op};
+use super::graph::{Arg, Args, AttrList, DROPPED, Graph, Literal, Node, Op};
 use crate::{DType, Instr, Shape, View};
-use rustc_hash::FxHashMap;
-use smallvec::{SmallVec, smallvec};
+use hashbrown::{HashTable, hash_table::Entry};
+use rustc_hash::{FxBuildHasher, FxHashSet};
+use smallvec::smallvec;
+use std::{hash::BuildHasher, sync::Arc};
 
 /// A graph under construction.
 #[derive(Default)]
 pub(crate) struct Builder {
     pub graph: Graph,
-    seen: FxHashMap<Identity, u32>,
+    /// The nodes so far by their [`identity`], which is looked up in the graph: nodes are too many to be kept twice.
+    seen: HashTable<u32>,
+    shapes: FxHashSet<Arc<Shape>>,
 }
 
 /// What makes two nodes the same value.
-#[derive(PartialEq, Eq, Hash)]
-struct Identity {
-    op: Op,
-    args: SmallVec<[Arg; 3]>,
-    shape: Shape,
-    dtype: DType,
+fn identity(node: &Node) -> (&Op, &[Arg], &Shape, DType) {
+    (&node.op, &node.args, &node.shape, node.dtype)
 }
 
 impl Builder {
+    /// A builder with room for so many nodes.
+    pub fn with_capacity(nodes: usize) -> Builder {
+        let graph = Graph { nodes: Vec::with_capacity(nodes), ..Graph::default() };
+        Builder { graph, seen: HashTable::with_capacity(nodes), shapes: FxHashSet::default() }
+    }
+
     /// A node, or an earlier one that has the same value.
-    pub fn push(&mut self, op: Op, mut args: SmallVec<[Arg; 3]>, shape: Shape, dtype: DType, origin: u32) -> u32 {
+    pub fn push(&mut self, op: Op, mut args: Args, shape: &Shape, dtype: DType, origin: u32) -> u32 {
         if let Op::Do(instr, of) = op {
             for a in &mut args {
                 *a = self.seen_through(*a);
             }
-            if let Some(node) = self.rewrite(instr, of, &args, &shape, origin) {
+            if let Some(node) = self.rewrite(instr, of, &args, shape, origin) {
                 return node;
             }
-            if let Some(node) = self.uniform(instr, of, &args, &shape, origin) {
+            if let Some(node) = self.uniform(instr, of, &args, shape, origin) {
                 return node;
             }
             if instr.commutes() && rank_of(args[1]) < rank_of(args[0]) {
@@ -42,7 +48,7 @@ impl Builder {
             }
         }
         if let Op::View(view, attrs) = &op
-            && let Some(node) = self.rewrite_view(*view, attrs, args[0].node(), &shape, origin)
+            && let Some(node) = self.rewrite_view(*view, attrs, args[0].node(), shape, origin)
         {
             return node;
         }
@@ -55,18 +61,30 @@ impl Builder {
         self.intern(op, args, shape, dtype, origin)
     }
 
-    fn intern(&mut self, op: Op, args: SmallVec<[Arg; 3]>, shape: Shape, dtype: DType, origin: u32) -> u32 {
-        let next = self.graph.nodes.len() as u32;
-        let identity = Identity { op: op.clone(), args: args.clone(), shape, dtype };
+    fn intern(&mut self, op: Op, args: Args, shape: &Shape, dtype: DType, origin: u32) -> u32 {
+        let node = Node { op, args, shape: self.shared(shape), dtype, origin };
+        let nodes = &mut self.graph.nodes;
+        let next = nodes.len() as u32;
         // Inputs are told apart by their number; a user's function may look at the clock, so it is not merged.
-        if !matches!(op, Op::Opaque(..)) {
-            if let Some(&id) = self.seen.get(&identity) {
-                return id;
-            }
-            self.seen.insert(identity, next);
+        if !matches!(node.op, Op::Opaque(..)) {
+            let hash = |node| FxBuildHasher.hash_one(identity(node));
+            let is_same = |&id: &u32| identity(&nodes[id as usize]) == identity(&node);
+            match self.seen.entry(hash(&node), is_same, |&id| hash(&nodes[id as usize])) {
+                Entry::Occupied(same) => return *same.get(),
+                Entry::Vacant(free) => free.insert(next),
+            };
         }
-        self.graph.nodes.push(Node { op, args, shape, dtype, origin });
+        nodes.push(node);
         next
+    }
+
+    fn shared(&mut self, shape: &Shape) -> Arc<Shape> {
+        if let Some(known) = self.shapes.get(shape) {
+            return known.clone();
+        }
+        let new = Arc::new(*shape);
+        self.shapes.insert(new.clone());
+        new
     }
 
     /// The scalar that fills an argument, where it is nothing else.
@@ -92,7 +110,7 @@ impl Builder {
     fn as_node(&mut self, a: Arg, shape: &Shape, origin: u32) -> u32 {
         match a {
             Arg::Node(n) => n,
-            Arg::Scalar(_, dtype) => self.intern(Op::Do(Instr::Copy, dtype), smallvec![a], *shape, dtype, origin),
+            Arg::Scalar(_, dtype) => self.intern(Op::Do(Instr::Copy, dtype), smallvec![a], shape, dtype, origin),
         }
     }
 
@@ -109,15 +127,15 @@ impl Builder {
             }
             (Mul, [a, b]) if is(*b, 1.0) => same(self, *a),
             (Mul, [a, b]) if is(*a, 1.0) => same(self, *b),
-            (Mul, [a, b]) if is(*b, -1.0) => Some(self.push(Op::Do(Neg, of), smallvec![*a], *shape, of, origin)),
-            (Mul, [a, b]) if is(*a, -1.0) => Some(self.push(Op::Do(Neg, of), smallvec![*b], *shape, of, origin)),
+            (Mul, [a, b]) if is(*b, -1.0) => Some(self.push(Op::Do(Neg, of), smallvec![*a], shape, of, origin)),
+            (Mul, [a, b]) if is(*a, -1.0) => Some(self.push(Op::Do(Neg, of), smallvec![*b], shape, of, origin)),
             (Div, [a, b]) if is(*b, 1.0) => same(self, *a),
             // x - 0 is x for every x; x + 0 is not for -0.0, but is for integers.
             (Sub, [a, b]) if is(*b, 0.0) => same(self, *a),
             (Add, [a, b]) if is(*b, 0.0) && of == DType::I64 => same(self, *a),
             (Add, [a, b]) if is(*a, 0.0) && of == DType::I64 => same(self, *b),
             (Pow, [a, b]) if is(*b, 1.0) => same(self, *a),
-            (Pow, [a, b]) if is(*b, 2.0) => Some(self.push(Op::Do(Mul, of), smallvec![*a, *a], *shape, of, origin)),
+            (Pow, [a, b]) if is(*b, 2.0) => Some(self.push(Op::Do(Mul, of), smallvec![*a, *a], shape, of, origin)),
             (Select, [_, a, b]) if a == b => same(self, *a),
             _ => None,
         }
@@ -128,8 +146,8 @@ impl Builder {
         if shape.size() <= 1 || instr == Instr::Copy || !args.iter().all(|&a| self.source_of_uniform(a).is_some()) {
             return None;
         }
-        let single = Shape::new(&[]).expect("no axes");
-        let mut once: SmallVec<[Arg; 3]> = SmallVec::new();
+        let single = &Shape::scalar();
+        let mut once = Args::new();
         for &a in args {
             once.push(match self.source_of_uniform(a)? {
                 Arg::Node(n) => {
@@ -142,7 +160,7 @@ impl Builder {
         let dtype = instr.result(of);
         let once = self.push(Op::Do(instr, of), once, single, dtype, origin);
         let lengths: AttrList = shape.iter().map(|&d| d as i64).collect();
-        Some(self.push(Op::View(View::Expand, lengths), smallvec![Arg::Node(once)], *shape, dtype, origin))
+        Some(self.push(Op::View(View::Expand, lengths), smallvec![Arg::Node(once)], shape, dtype, origin))
     }
 
     /// The single element that an argument repeats, through any views.
@@ -159,10 +177,10 @@ impl Builder {
         let x = x?;
         let from = self.graph.node(x).clone();
         let identity = match view {
-            View::Reshape => from.shape == *shape,
+            View::Reshape => *from.shape == *shape,
             View::Permute => attrs.iter().enumerate().all(|(i, &a)| i as i64 == a),
-            View::Expand => from.shape == *shape,
-            View::Slice => from.shape == *shape && attrs[..2 * shape.rank()].chunks_exact(2).all(|a| a == [0, 1]),
+            View::Expand => *from.shape == *shape,
+            View::Slice => *from.shape == *shape && attrs[..2 * shape.rank()].chunks_exact(2).all(|a| a == [0, 1]),
         };
         if identity {
             return Some(x);
@@ -170,14 +188,14 @@ impl Builder {
         match &from.op {
             // A view of a scalar's copies is that scalar's copies in another shape.
             Op::Do(Instr::Copy, of) if matches!(from.args[0], Arg::Scalar(..)) => {
-                Some(self.push(Op::Do(Instr::Copy, *of), from.args.clone(), *shape, from.dtype, origin))
+                Some(self.push(Op::Do(Instr::Copy, *of), from.args.clone(), shape, from.dtype, origin))
             }
             Op::View(View::Reshape, _) if view == View::Reshape => {
-                Some(self.push(Op::View(View::Reshape, AttrList::new()), from.args.clone(), *shape, from.dtype, origin))
+                Some(self.push(Op::View(View::Reshape, AttrList::new()), from.args.clone(), shape, from.dtype, origin))
             }
             Op::View(View::Permute, inner) if view == View::Permute => {
                 let both: AttrList = attrs.iter().map(|&a| inner[a as usize]).collect();
-                Some(self.push(Op::View(View::Permute, both), from.args.clone(), *shape, from.dtype, origin))
+                Some(self.push(Op::View(View::Permute, both), from.args.clone(), shape, from.dtype, origin))
             }
             _ => None,
         }
@@ -212,17 +230,19 @@ pub(super) fn prune(mut graph: Graph) -> Graph {
             }
         }
     }
-    let mut number = vec![DROPPED; graph.nodes.len()];
-    let mut nodes = Vec::with_capacity(graph.nodes.len());
-    for (id, mut node) in std::mem::take(&mut graph.nodes).into_iter().enumerate().filter(|&(id, _)| needed[id]) {
-        for a in &mut node.args {
-            if let Arg::Node(n) = a {
-                *n = number[*n as usize];
-            }
+    let mut number = Vec::with_capacity(needed.len());
+    let mut next = 0;
+    graph.nodes.retain_mut(|node| {
+        let stays = needed[number.len()];
+        if stays {
+            node.renumber(&number);
         }
-        number[id] = nodes.len() as u32;
-        nodes.push(node);
+        number.push(if stays { next } else { DROPPED });
+        next += u32::from(stays);
+        stays
+    });
+    for id in graph.outputs.iter_mut().chain(&mut graph.values).filter(|id| **id != DROPPED) {
+        *id = number[*id as usize];
     }
-    let renumber = |ids: &[u32]| ids.iter().map(|&id| if id == DROPPED { id } else { number[id as usize] }).collect();
-    Graph { nodes, outputs: renumber(&graph.outputs), values: renumber(&graph.values), ..graph }
+    graph
 }
