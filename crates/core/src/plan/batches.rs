@@ -5,7 +5,7 @@
 //! What is summed is the same, in the order of the longer product.
 
 use super::{
-    graph::{Arg, AttrList, DROPPED, Graph, Layout, Node, Op},
+    graph::{Arg, Args, AttrList, DROPPED, Graph, Layout, Node, Op},
     products,
     simplify::Builder,
 };
@@ -20,7 +20,11 @@ pub(crate) fn join(mut graph: Graph, kept: &[u32]) -> Graph {
     if shared.is_empty() && summed.is_empty() {
         return graph;
     }
-    let mut j = Join { builder: Builder::default(), number: Vec::with_capacity(graph.nodes.len()), whole: FxHashMap::default() };
+    let mut j = Join {
+        builder: Builder::with_capacity(graph.nodes.len()),
+        number: Vec::with_capacity(graph.nodes.len()),
+        whole: FxHashMap::default(),
+    };
     j.builder.graph.inputs = graph.inputs;
     j.builder.graph.functions = std::mem::take(&mut graph.functions);
     for (id, node) in graph.nodes.iter().enumerate() {
@@ -30,7 +34,7 @@ pub(crate) fn join(mut graph: Graph, kept: &[u32]) -> Graph {
             (_, Some(sum)) => j.sum(sum, node),
             _ => {
                 let args = node.args.iter().map(|&a| j.moved(a)).collect();
-                j.builder.push(node.op.clone(), args, node.shape, node.dtype, node.origin)
+                j.builder.push(node.op.clone(), args, &node.shape, node.dtype, node.origin)
             }
         };
         j.number.push(new);
@@ -87,7 +91,7 @@ fn shared(g: &Graph, kept: &[u32]) -> FxHashMap<u32, Part> {
 /// A sum of products over axes of their batch.
 struct Sum {
     /// The product.
-    args: SmallVec<[Arg; 3]>,
+    args: Args,
     /// Each operand's axes with those summed beside the inner one, and then as one.
     turned: [(AttrList, Shape); 2],
 }
@@ -158,7 +162,7 @@ impl Join {
         a.node().map_or(a, |n| Arg::Node(self.number[n as usize]))
     }
 
-    fn view(&mut self, view: View, attrs: AttrList, x: u32, shape: Shape, node: &Node) -> u32 {
+    fn view(&mut self, view: View, attrs: AttrList, x: u32, shape: &Shape, node: &Node) -> u32 {
         self.builder.push(Op::View(view, attrs), smallvec![Arg::Node(x)], shape, node.dtype, node.origin)
     }
 
@@ -172,33 +176,33 @@ impl Join {
             None => {
                 let all = self.number[part.base as usize];
                 let total = g.node(part.base).shape.size() / inner;
-                let all = self.view(View::Reshape, AttrList::new(), all, shape(total, inner), node);
+                let all = self.view(View::Reshape, AttrList::new(), all, &shape(total, inner), node);
                 let a = self.view(
                     View::Slice,
                     range([part.first * rows, part.count * rows, inner]),
                     all,
-                    shape(part.count * rows, inner),
+                    &shape(part.count * rows, inner),
                     node,
                 );
                 let args = smallvec![Arg::Node(a), self.moved(node.args[1]), node.args[2]];
-                let whole = self.builder.push(Op::Contract, args, shape(part.count * rows, node.shape[1]), node.dtype, node.origin);
+                let whole = self.builder.push(Op::Contract, args, &shape(part.count * rows, node.shape[1]), node.dtype, node.origin);
                 self.whole.insert(key, whole);
                 whole
             }
         };
-        self.view(View::Slice, range([part.at * rows, rows, node.shape[1]]), whole, node.shape, node)
+        self.view(View::Slice, range([part.at * rows, rows, node.shape[1]]), whole, &node.shape, node)
     }
 
     fn sum(&mut self, sum: &Sum, node: &Node) -> u32 {
         let mut args = sum.args.clone();
         for (i, (order, to)) in sum.turned.iter().enumerate() {
             let Arg::Node(x) = self.moved(sum.args[i]) else { unreachable!("a product has tensor operands") };
-            let from = self.builder.graph.node(x).shape;
+            let from = self.builder.graph.node(x).shape.clone();
             let turned: SmallVec<[usize; 8]> = order.iter().map(|&a| from[a as usize]).collect();
             let turned = Shape::new(&turned).expect("as many elements as before");
-            let x = self.view(View::Permute, order.clone(), x, turned, node);
-            args[i] = Arg::Node(self.view(View::Reshape, AttrList::new(), x, *to, node));
+            let x = self.view(View::Permute, order.clone(), x, &turned, node);
+            args[i] = Arg::Node(self.view(View::Reshape, AttrList::new(), x, to, node));
         }
-        self.builder.push(Op::Contract, args, node.shape, node.dtype, node.origin)
+        self.builder.push(Op::Contract, args, &node.shape, node.dtype, node.origin)
     }
 }

@@ -97,7 +97,7 @@ impl Recompute<'_> {
         let over_the_same = |&(reader, through): &(u32, u32)| {
             let own = &self.groups.list[self.groups.of[reader as usize] as usize].kind;
             through == id
-                && matches!(own, GroupKind::Fused(nest) if nest.dims == node.shape)
+                && matches!(own, GroupKind::Fused(nest) if nest.dims == *node.shape)
                 && !matches!(self.node(reader).op, Op::Index(..))
         };
         let cones: Option<Vec<Cone>> =

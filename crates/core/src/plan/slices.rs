@@ -3,12 +3,12 @@
 //! The gates of a recurrent network are slices of one sum: computed slice by slice they share a loop with what is done to them.
 
 use super::{
-    graph::{Arg, AttrList, DROPPED, Graph, Node, Op},
+    graph::{Arg, Args, AttrList, DROPPED, Graph, Node, Op},
     products,
     simplify::Builder,
 };
 use crate::View;
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
 /// Slices go through no more than so many instructions in a row.
 const DEEPEST: u32 = 16;
@@ -19,7 +19,7 @@ pub(crate) fn slice_first(mut graph: Graph, kept: &[u32]) -> Graph {
     if depths.iter().all(|&depth| depth == 0) {
         return graph;
     }
-    let mut s = Slices { depths, builder: Builder::default(), number: Vec::with_capacity(graph.nodes.len()) };
+    let mut s = Slices { depths, builder: Builder::with_capacity(graph.nodes.len()), number: Vec::with_capacity(graph.nodes.len()) };
     s.builder.graph.inputs = graph.inputs;
     s.builder.graph.functions = std::mem::take(&mut graph.functions);
     for node in &graph.nodes {
@@ -27,7 +27,7 @@ pub(crate) fn slice_first(mut graph: Graph, kept: &[u32]) -> Graph {
             (Op::View(View::Slice, attrs), Some(&Arg::Node(x))) => s.sliced(&graph, x, attrs, node),
             _ => {
                 let args = node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(s.number[n as usize]))).collect();
-                s.builder.push(node.op.clone(), args, node.shape, node.dtype, node.origin)
+                s.builder.push(node.op.clone(), args, &node.shape, node.dtype, node.origin)
             }
         };
         s.number.push(new);
@@ -77,10 +77,9 @@ impl Slices {
         let node = old.node(id);
         if self.depths[id as usize] == 0 {
             let args = smallvec![Arg::Node(self.number[id as usize])];
-            return self.builder.push(Op::View(View::Slice, attrs.clone()), args, slice.shape, node.dtype, slice.origin);
+            return self.builder.push(Op::View(View::Slice, attrs.clone()), args, &slice.shape, node.dtype, slice.origin);
         }
-        let args: SmallVec<[Arg; 3]> =
-            node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(self.sliced(old, n, attrs, slice)))).collect();
-        self.builder.push(node.op.clone(), args, slice.shape, node.dtype, node.origin)
+        let args: Args = node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(self.sliced(old, n, attrs, slice)))).collect();
+        self.builder.push(node.op.clone(), args, &slice.shape, node.dtype, node.origin)
     }
 }
