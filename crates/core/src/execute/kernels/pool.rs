@@ -17,9 +17,11 @@ use crate::{
     execute::{frame::Frame, threads},
     plan::kernel::PoolKernel,
 };
+use apart::Apart;
 use spread::{Asked, collect, divide, place};
 use std::ops::Range;
 
+mod apart;
 mod spread;
 
 /// Windows that are looked at side by side.
@@ -50,6 +52,9 @@ fn on<T: Pooled>(kernel: &PoolKernel, frame: &Frame, isa: Isa) {
     };
     if n * channels * height * width == 0 {
         return;
+    }
+    if let Some(apart) = Apart::<T>::new(frame, kernel) {
+        return apart.run(isa);
     }
     let pitch = outputs[1] + (window.size[1] - 1) / window.stride[1];
     // Rows of the result that one strip of the image serves.
