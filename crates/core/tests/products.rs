@@ -120,3 +120,50 @@ fn integers_and_batches_are_summed_alike() {
     let c = tape.leaf(&Array::from_fn([3, 4, 5], |i| (i[0] * 4 + i[1] + i[2] * 2) as i64 - 5));
     check(a.matmul(c) - (a.matmul(-b) + a.matmul(b)), 1, 0);
 }
+
+#[test]
+fn sums_over_a_batch_are_one_longer_product() {
+    let tape = Tape::new();
+    let u = |shape: &[usize], seed| uniform(&tape, shape, seed);
+    let (x, g) = (u(&[3, 2, 4], 1), u(&[3, 2, 5], 2));
+    let plan = check(x.transpose(-1, -2).matmul(g).sum_over(&[0]), 1, 0);
+    assert!(plan.contains("b0[4, 6]+0 by [1, 4] @ f64 b1"), "{plan}");
+    // Some of several batch axes: those that run on into the rows.
+    let (x, g) = (u(&[2, 3, 2, 4], 3), u(&[2, 3, 2, 5], 4));
+    check(x.transpose(-1, -2).matmul(g).sum_over(&[1]), 1, 0);
+    check(x.transpose(-1, -2).matmul(g).sum_over(&[0, 1]), 1, 0);
+    // Rows that do not run on would be copied; and where the products are wanted too, they are summed.
+    check(x.transpose(-1, -2).matmul(g).sum_over(&[0]), 1, 1);
+    check(u(&[3, 4, 2], 5).matmul(u(&[3, 2, 5], 6)).sum_over(&[0]), 1, 1);
+    let all = u(&[3, 2, 4], 7).transpose(-1, -2).matmul(u(&[3, 2, 5], 8));
+    check(all.sum_over(&[0]) + all.narrow(0, 1, 1).squeeze(0), 1, 1);
+}
+
+#[test]
+fn products_of_one_matrix_with_neighbouring_slices_are_one() {
+    let tape = Tape::new();
+    let u = |shape: &[usize], seed| uniform(&tape, shape, seed);
+    let (x, w) = (u(&[4, 2, 3], 1), u(&[3, 5], 2));
+    let at = |t: usize| x.at(t as i64).matmul(w);
+    check((1..4).fold(at(0), |sum, t| (sum * at(t)).tanh()), 1, 1);
+    check((at(1) * at(2)).tanh(), 1, 1);
+    // Gaps, other matrices, and the same slice twice are left as they are.
+    check((at(0) * at(2)).tanh(), 2, 1);
+    check((at(0) * x.at(1).matmul(u(&[3, 5], 3))).tanh(), 2, 1);
+    check((at(0) * at(0)).tanh(), 1, 1);
+}
+
+#[test]
+fn slices_of_arithmetic_are_computed_where_they_are_read() {
+    let tape = Tape::new();
+    let u = |shape: &[usize], seed| uniform(&tape, shape, seed);
+    let (a, b) = (u(&[3, 8], 1), u(&[8], 2));
+    let y = (a + b) * 0.5;
+    let parts = y.chunk(2, 1);
+    let plan = check(parts[0].sigmoid() * parts[1].tanh(), 0, 1);
+    assert!(plan.contains("arena of 0 bytes"), "{plan}");
+    // Not where the whole is read as well.
+    let z = (a - b).exp();
+    let parts = z.chunk(2, 1);
+    check(parts[0] * parts[1] + z.sum(), 0, 2);
+}
