@@ -1,4 +1,4 @@
-//! What do recording, differentiating and finding a plan cost per operation, and a whole step of a small network?
+//! What do recording, differentiating, planning and finding a plan cost per operation, and a whole step of a small network?
 //!
 //! `cargo bench --bench engine`. The first group reports time per element, an element being one operation of the forward pass.
 
@@ -105,6 +105,20 @@ fn small_step(c: &mut Criterion) {
     });
 }
 
+/// A plan made anew, with what is needed to print it: per operation of the forward pass, whose gradient is planned as well.
+fn plan(c: &mut Criterion) {
+    let mut group = c.benchmark_group("make a plan");
+    for (name, size, n) in [("of vectors", 8, 1_000), ("of single numbers", 1, 10_000)] {
+        let (tape, data) = (Tape::new(), Array::uniform(DType::F32, [size], 0.5, 1.0, 1));
+        let (x, w) = (tape.leaf(&data), tape.leaf(&data));
+        let y = chain(x, w, n).sum();
+        let [gx, gw] = y.grad([x, w]);
+        group.throughput(Throughput::Elements(n as u64));
+        group.bench_function(BenchmarkId::new(name, n), |b| b.iter(|| black_box(tape.plan(&(y, gx, gw)))));
+    }
+    group.finish();
+}
+
 /// The chain of [`chain`] over single numbers, and its gradient in both operands: recorded anew, and kept.
 fn scalars(c: &mut Criterion) {
     let mut group = c.benchmark_group("per operation on single numbers");
@@ -150,5 +164,5 @@ fn kept_step(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, operations, look_up, scalars, small_step, kept_step);
+criterion_group!(benches, operations, look_up, plan, scalars, small_step, kept_step);
 criterion_main!(benches);

@@ -58,6 +58,7 @@ pub fn main(worker: &Worker) {
         eprintln!("{}: no {first} {variant}; --list tells what there is\n{HELP}", worker.peer);
         std::process::exit(2);
     }
+    load(worker);
     let base = memory_now();
     let mut job = (worker.prepare)(first, variant);
     let [loss0, loss10] = job.first_losses();
@@ -82,6 +83,13 @@ fn listing(worker: &Worker) -> String {
         pairs(worker.offers),
         pairs(worker.missing)
     )
+}
+
+/// Takes a tiny step, so that what is loaded or started at the first one is there before memory is counted.
+fn load(worker: &Worker) {
+    if let Some(&(workload, variant)) = worker.offers.iter().find(|o| o.0 == "W1") {
+        (worker.prepare)(workload, variant).step();
+    }
 }
 
 fn serve(job: &mut dyn Job, base: f64, loss0: f64, loss10: f64, check: Option<f64>) {
