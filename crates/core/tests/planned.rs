@@ -210,3 +210,19 @@ fn what_is_computed_again_is_what_would_have_been_stored() {
     assert!(a.all_close(&eager_a, 1e-4, 1e-5) && b.all_close(&eager_b, 1e-4, 1e-5), "{plan}");
     assert!(loss.all_close(&eager_loss, 1e-5, 0.0));
 }
+
+#[test]
+fn a_trapped_nan_changes_nothing_and_is_the_first_that_was_recorded() {
+    let mut pair = (Array::from([1.0, 2.0]), Array::from([1.0, -1.0]));
+    let before = pair.clone();
+    let tape = Tape::new();
+    tape.nan_trap();
+    let (a, b) = (tape.leaf(&pair.0), tape.leaf(&pair.1));
+    let error = tape.try_eval_and_update(&(), &mut pair, (a * 2.0, b.ln())).unwrap_err();
+    assert!(error.to_string().contains("ln"), "{error}");
+    assert_eq!(pair, before);
+    // The second of these would free what it reads, and run first.
+    let (freed, c) = (tape.leaf(&before.1) * 2.0, tape.leaf(&before.1).ln());
+    let error = tape.try_eval(&(c, freed.sqrt())).unwrap_err();
+    assert!(error.to_string().contains("ln"), "{error}");
+}

@@ -157,7 +157,7 @@ fn products_of_one_matrix_with_neighbouring_slices_are_one() {
 fn slices_of_arithmetic_are_computed_where_they_are_read() {
     let tape = Tape::new();
     let u = |shape: &[usize], seed| uniform(&tape, shape, seed);
-    let (a, b) = (u(&[3, 8], 1), u(&[8], 2));
+    let (a, b) = (u(&[20, 16], 1), u(&[16], 2));
     let y = (a + b) * 0.5;
     let parts = y.chunk(2, 1);
     let plan = check(parts[0].sigmoid() * parts[1].tanh(), 0, 1);
@@ -166,4 +166,7 @@ fn slices_of_arithmetic_are_computed_where_they_are_read() {
     let z = (a - b).exp();
     let parts = z.chunk(2, 1);
     check(parts[0] * parts[1] + z.sum(), 0, 2);
+    // Nor in slices so small that one loop over the whole is better.
+    let rows = a.tanh().chunk(20, 0);
+    check(rows.iter().fold(rows[0], |sum, &row| sum + row), 0, 2);
 }

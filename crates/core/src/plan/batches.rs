@@ -139,14 +139,17 @@ fn turn(g: &Graph, x: u32, summed: &[i64], left: bool) -> Option<(AttrList, Shap
 
 /// Where a value lies in what it is a view of, if strides can say it.
 fn layout(g: &Graph, id: u32) -> Option<Layout> {
-    let node = g.node(id);
-    match &node.op {
-        Op::View(view, attrs) => {
-            let x = node.args[0].node()?;
-            layout(g, x)?.through(*view, attrs, &g.node(x).shape, &node.shape)
-        }
-        _ => Some(Layout::dense(id, &node.shape)),
+    let (mut views, mut base) = (Vec::new(), id);
+    while let (Op::View(view, attrs), Some(&Arg::Node(x))) = (&g.node(base).op, g.node(base).args.first()) {
+        views.push((*view, attrs, base));
+        base = x;
     }
+    let mut layout = Layout::dense(base, &g.node(base).shape);
+    for (view, attrs, to) in views.into_iter().rev() {
+        layout = layout.through(view, attrs, &g.node(base).shape, &g.node(to).shape)?;
+        base = to;
+    }
+    Some(layout)
 }
 
 struct Join {

@@ -152,7 +152,8 @@ pub(crate) fn plan_graph(graph: Graph, order: &[u32], options: &Options, keep_al
         recompute::recompute(&mut laid, &mut groups, keep_also);
     }
     verify::groups(&laid, &groups);
-    let emitted = order::order(&laid, emit::emit(&laid, &groups), options, order);
+    let emitted = emit::emit(&laid, &groups);
+    let emitted = if options.fuse { order::order(&laid, emitted, options, order) } else { emitted };
     let plan = memory::place(&laid, emitted, options, keep_also, order);
     verify::plan(&plan);
     plan

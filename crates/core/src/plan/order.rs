@@ -1,6 +1,6 @@
 //! In which order do kernels run? As they were recorded, but for those that free memory: they run as soon as they may.
 //!
-//! A parameter's update reads its gradient, which nobody wants afterwards: right behind the product that computes the gradient it finds
+//! What may fail keeps its place, and so do users' functions. A parameter's update reads its gradient, which nobody wants afterwards: right behind the product that computes the gradient it finds
 //! this in the cache, and the memory serves the next one. An update that takes over its parameter's memory waits for all who read that.
 
 use super::{
@@ -44,6 +44,9 @@ pub(super) fn is_fallible(kernel: &Kernel) -> bool {
 
 /// The input whose memory each result may take over: `(result, input)`.
 pub(super) fn donations(laid: &Laid, options: &Options, live: &[u32], result: impl Fn(u32) -> BufferId) -> Vec<(BufferId, BufferId)> {
+    if options.trap {
+        return Vec::new(); // every kernel may fail
+    }
     // Inputs have the first buffers, in their order.
     let input = |leaf: u32| {
         let node = laid.graph.values[live.binary_search(&leaf).ok()?];
@@ -127,10 +130,12 @@ impl Order {
             self.may_fail -= usize::from(self.fallible[at]);
             self.writes[at].iter().for_each(|&b| self.written[b as usize] = true);
             self.reads[at].iter().for_each(|&b| self.unread[b as usize] -= 1);
-            for &b in self.reads[at].iter().chain(&self.writes[at]) {
-                let waiting = self.readers[b as usize].iter().copied().chain(self.taken_by[b as usize]);
-                next.extend(waiting.filter(|&k| !self.done[k] && self.may_run(k) && self.frees(k)));
-            }
+            // What is there now has readers that may run; what one kernel alone has yet to read may be freed, or written over.
+            let there = self.writes[at].iter().flat_map(|&b| &self.readers[b as usize]);
+            let last = self.reads[at].iter().filter(|&&b| self.unread[b as usize] == 1).flat_map(|&b| &self.readers[b as usize]);
+            let over = self.reads[at].iter().filter(|&&b| self.unread[b as usize] <= 1).filter_map(|&b| self.taken_by[b as usize].as_ref());
+            let may = |k: &usize| !self.done[*k] && !self.fallible[*k] && self.may_run(*k) && self.frees(*k);
+            next.extend(there.chain(last).chain(over).copied().filter(may));
         }
     }
 

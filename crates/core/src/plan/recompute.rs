@@ -20,7 +20,10 @@ const RATES: [u64; 2] = [1, 16];
 
 /// Moves arithmetic to where it is read, where that pays. The values of `kept` nodes stay in memory.
 pub(crate) fn recompute(laid: &mut Laid, groups: &mut Groups, kept: &[u32]) {
-    let mut r = Recompute { readers: readers(laid, groups), stay: stay(laid, kept), laid, groups, clones: FxHashMap::default() };
+    let (readers, stay) = (readers(laid, groups), stay(laid, kept));
+    let reading = |(base, list): (u32, &Vec<(u32, u32)>)| list.iter().map(|r| (base, groups.of[r.0 as usize])).collect::<Vec<_>>();
+    let read = (0..).zip(&readers).flat_map(reading).collect();
+    let mut r = Recompute { readers, read, stay, laid, groups, clones: FxHashMap::default() };
     let mut changed = false;
     for id in 0..r.readers.len() as u32 {
         changed |= r.value(id);
@@ -55,6 +58,8 @@ struct Recompute<'a> {
     groups: &'a mut Groups,
     /// See [`readers`]; of the nodes that fusion saw.
     readers: Vec<Vec<(u32, u32)>>,
+    /// Bases, and other groups that read them.
+    read: FxHashSet<(u32, u32)>,
     stay: FxHashSet<u32>,
     /// By node and group, its clone there.
     clones: FxHashMap<(u32, u32), u32>,
@@ -91,9 +96,10 @@ impl Recompute<'_> {
         }
         let size = node.dtype.size();
         let rate = RATES[usize::from(node.shape.size() * size >= LARGE)];
-        let mut wanting: Vec<u32> = readers.iter().map(|&(reader, _)| self.groups.of[reader as usize]).collect();
+        let mut wanting: Vec<(u32, u32)> = readers.iter().map(|&(reader, _)| (self.groups.of[reader as usize], reader)).collect();
         wanting.sort_unstable();
         wanting.dedup();
+        let groups = || wanting.chunk_by(|a, b| a.0 == b.0);
         let over_the_same = |&(reader, through): &(u32, u32)| {
             let own = &self.groups.list[self.groups.of[reader as usize] as usize].kind;
             through == id
@@ -101,7 +107,7 @@ impl Recompute<'_> {
                 && !matches!(self.node(reader).op, Op::Index(..))
         };
         let cones: Option<Vec<Cone>> =
-            if readers.iter().all(over_the_same) { wanting.iter().map(|&group| self.cone(id, group)).collect() } else { None };
+            if readers.iter().all(over_the_same) { groups().map(|readers| self.cone(id, readers[0].0)).collect() } else { None };
         let pays = |cones: &Vec<Cone>| {
             let saved = size * (1 + cones.len());
             let (bytes, operations) = cones.iter().fold((0, 0), |sum, c| (sum.0 + c.bytes, sum.1 + c.operations));
@@ -109,8 +115,8 @@ impl Recompute<'_> {
         };
         match cones.filter(pays) {
             Some(cones) => {
-                for (cone, group) in cones.into_iter().zip(wanting) {
-                    self.clone_into(id, group, &cone);
+                for (cone, readers) in cones.iter().zip(groups()) {
+                    self.clone_into(id, readers, cone);
                 }
                 true
             }
@@ -141,11 +147,14 @@ impl Recompute<'_> {
             let base = self.laid.layouts[a as usize].base;
             let own = self.groups.of[base as usize];
             let in_memory = own == NONE || own != self.groups.of[id as usize] || self.stay.contains(&base);
-            let inside = self.groups.roles[base as usize];
-            match inside {
-                _ if in_memory || matches!(inside, Role::Fold | Role::Row) => self.load(a, base, group, cone),
-                Role::Each if self.is_each(base) && a == base => self.collect(base, group, cone)?,
-                _ => return None,
+            let role = self.groups.roles[base as usize];
+            // A fold or a row's value can be put in memory at no extra work.
+            if in_memory || matches!(role, Role::Fold | Role::Row) {
+                self.load(a, base, group, cone);
+            } else if self.is_each(base) && a == base {
+                self.collect(base, group, cone)?;
+            } else {
+                return None;
             }
         }
         if let Op::Do(instr, _) = node.op {
@@ -157,17 +166,16 @@ impl Recompute<'_> {
 
     /// Counts what the group reads more.
     fn load(&self, a: u32, base: u32, group: u32, cone: &mut Cone) {
-        let is_read = self.readers[base as usize].iter().any(|r| self.groups.of[r.0 as usize] == group);
-        if cone.loads.insert(base) && !is_read {
+        if cone.loads.insert(base) && !self.read.contains(&(base, group)) {
             let (whole, of) = (self.node(a).shape.size(), self.node(base).shape.size());
             cone.bytes += if of < whole { 0 } else { self.node(base).dtype.size() };
         }
     }
 
-    fn clone_into(&mut self, id: u32, group: u32, cone: &Cone) {
-        let reads = |r: &&(u32, u32)| self.groups.of[r.0 as usize] == group;
-        let reading: Vec<u32> = self.readers[id as usize].iter().filter(reads).map(|r| r.0).collect();
-        let pass = reading.iter().map(|&r| self.groups.passes[r as usize]).min().expect("the group reads the value");
+    /// Clones a value for readers in one group, given with it.
+    fn clone_into(&mut self, id: u32, readers: &[(u32, u32)], cone: &Cone) {
+        let group = readers[0].0;
+        let pass = readers.iter().map(|r| self.groups.passes[r.1 as usize]).min().expect("the group reads the value");
         let mut added = Vec::new();
         for &from in &cone.instructions {
             let mut node = self.node(from).clone();
@@ -175,7 +183,11 @@ impl Recompute<'_> {
                 if let Arg::Node(n) = a {
                     match self.clones.get(&(*n, group)) {
                         Some(&clone) => *n = clone,
-                        None => self.readers[self.laid.layouts[*n as usize].base as usize].push((self.laid.graph.nodes.len() as u32, *n)),
+                        None => {
+                            let base = self.laid.layouts[*n as usize].base;
+                            self.read.insert((base, group));
+                            self.readers[base as usize].push((self.laid.graph.nodes.len() as u32, *n));
+                        }
                     }
                 }
             }
@@ -190,7 +202,7 @@ impl Recompute<'_> {
         }
         let clone = self.clones[&(id, group)];
         added.iter().chain([&clone]).for_each(|&c| self.hurry(c, pass));
-        for reader in reading {
+        for &(_, reader) in readers {
             for a in self.laid.graph.nodes[reader as usize].args.iter_mut().filter(|a| **a == Arg::Node(id)) {
                 *a = Arg::Node(clone);
             }
@@ -208,26 +220,25 @@ impl Recompute<'_> {
         args.into_iter().for_each(|a| self.hurry(a, pass));
     }
 
-    /// Removes instructions whose values nobody reads, the last first.
+    /// Removes instructions whose values nobody reads, and what only they read.
     fn drop_unread(&mut self) {
         let nodes = &mut self.laid.graph.nodes;
         let mut read = vec![0u32; nodes.len()];
-        for node in nodes.iter() {
-            node.args.iter().filter_map(|a| a.node()).for_each(|a| read[a as usize] += 1);
-        }
+        nodes.iter().flat_map(|n| &n.args).filter_map(|a| a.node()).for_each(|a| read[a as usize] += 1);
         let wanted = self.laid.graph.outputs.iter().copied().chain(self.stay.iter().copied());
         wanted.for_each(|id| read[id as usize] += 1);
-        for id in (0..self.readers.len()).rev() {
-            let is_view = matches!(nodes[id].op, Op::View(..));
-            let unread = read[id] == 0 && (is_view || (matches!(nodes[id].op, Op::Do(..)) && self.groups.roles[id] == Role::Each));
-            if !unread {
+        let mut unread: Vec<usize> = (0..nodes.len()).filter(|&id| read[id] == 0).collect();
+        while let Some(id) = unread.pop() {
+            let is_each = matches!(nodes[id].op, Op::Do(..)) && self.groups.roles[id] == Role::Each;
+            if !is_each && !matches!(nodes[id].op, Op::View(..)) {
                 continue;
             }
-            let args = std::mem::take(&mut nodes[id].args);
-            args.iter().filter_map(|a| a.node()).for_each(|a| read[a as usize] -= 1);
-            let group = self.groups.of[id];
-            if group != NONE {
-                self.groups.list[group as usize].members.retain(|&m| m as usize != id);
+            for a in std::mem::take(&mut nodes[id].args).iter().filter_map(|a| a.node()) {
+                read[a as usize] -= 1;
+                unread.extend((read[a as usize] == 0).then_some(a as usize));
+            }
+            if let Some(group) = self.groups.list.get_mut(self.groups.of[id] as usize) {
+                group.members.retain(|&m| m as usize != id);
             }
         }
     }

@@ -12,6 +12,8 @@ use smallvec::smallvec;
 
 /// Slices go through no more than so many instructions in a row.
 const DEEPEST: u32 = 16;
+/// Slices of fewer elements, on the average, are not worth loops of their own.
+const SMALLEST: usize = 64;
 
 /// The same graph with slices before arithmetic. The values of `kept` nodes stay values.
 pub(crate) fn slice_first(mut graph: Graph, kept: &[u32]) -> Graph {
@@ -37,8 +39,8 @@ pub(crate) fn slice_first(mut graph: Graph, kept: &[u32]) -> Graph {
     s.builder.finish(outputs, values)
 }
 
-/// By node, how many instructions lie between it and slices that nothing else reads and that overlap no more than they leave out,
-/// counted from 1; 0 if it is no such instruction.
+/// For each instruction: 0 if it is computed whole; 1 if everything that reads it is a slice, and these slices together have no more
+/// elements than it has; d + 1 if its only reader is an instruction with d, and it moves along with that one.
 fn depths(g: &Graph, kept: &[u32]) -> Vec<u32> {
     let readers = products::readers(g, kept);
     let none = || vec![0usize; g.nodes.len()];
@@ -48,7 +50,7 @@ fn depths(g: &Graph, kept: &[u32]) -> Vec<u32> {
         let is_slice = matches!(node.op, Op::View(View::Slice, _));
         if matches!(node.op, Op::Do(..)) && node.args.iter().any(|a| a.node().is_some()) {
             let all = readers[id] as usize;
-            let in_slices = slices[id] > 0 && slices[id] == all && covered[id] <= node.shape.size();
+            let in_slices = slices[id] > 0 && slices[id] == all && (SMALLEST * all..=node.shape.size()).contains(&covered[id]);
             if in_slices || (all == 1 && (1..DEEPEST).contains(&after[id])) {
                 depths[id] = after[id] + 1;
             }

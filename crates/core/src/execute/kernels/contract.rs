@@ -36,6 +36,8 @@ const TERMS: usize = 1 << 11;
 const TURNED: usize = 1 << 13;
 /// Products of up to so many terms each are gathered to one: their sums are too short to pay for reading and writing the output.
 const SHORT: usize = 128;
+/// Elements of an operand that are gathered for that at the most.
+const MOST_GATHERED: usize = 1 << 20;
 /// Elements between the rows of what is gathered, beyond their length: rows of a power of two would share few lines of the cache.
 const APART: usize = 16;
 
@@ -224,7 +226,9 @@ impl<T: Engine> Products<'_, T> {
     fn gather_left(&self, cut: Cut) -> Option<(Buffer, Matrix<T>)> {
         let (&Batch { m, terms, rows, .. }, last) = (&self.batch, self.rank() - 1);
         let turned = self.kernel.terms.iter().all(|t| t.a.strides[rows] == 1 && t.a.strides[last] != 1);
-        if !(turned && cut.across > 1 || self.are_short()) || m * terms < TURNED {
+        // Worth it where several parts would each turn the same rows, or where short terms become one product.
+        let pays = (turned && cut.across > 1) || self.are_short();
+        if !pays || m * terms < TURNED {
             return None;
         }
         let row = terms + APART;
@@ -244,10 +248,11 @@ impl<T: Engine> Products<'_, T> {
         Some((buffer, to))
     }
 
-    /// Whether the terms are products of few terms each, which are one product if they lie together.
+    /// Whether the terms are products of few terms each, which are one product if they lie together, and what that takes is bounded.
     fn are_short(&self) -> bool {
-        let (terms, last) = (&self.kernel.terms, self.rank() - 1);
-        terms.len() > 1 && terms.iter().all(|t| t.alpha == terms[0].alpha && t.a.dims[last] <= SHORT)
+        let (&Batch { m, n, terms: all, .. }, terms, last) = (&self.batch, &self.kernel.terms, self.rank() - 1);
+        let bounded = n >= WIDTH / 2 && all * m.max(n) <= MOST_GATHERED;
+        bounded && terms.len() > 1 && terms.iter().all(|t| t.alpha == terms[0].alpha && t.a.dims[last] <= SHORT)
     }
 
     /// Gathers the right operands of all terms, one below the other.
@@ -256,12 +261,13 @@ impl<T: Engine> Products<'_, T> {
         let row = n + APART;
         let buffer = Buffer::new(terms * row * size_of::<T>());
         let to = Matrix { data: Shared::new(buffer.ptr().cast::<T>()), row: row as isize, col: 1 };
-        threads::run(self.kernel.terms.len(), &|number| {
-            let k = |t: &Term| t.a.dims[rank - 1];
-            let (term, first) = (&self.kernel.terms[number], self.kernel.terms[..number].iter().map(k).sum());
+        let firsts = self.kernel.terms.iter().scan(0, |first, t| Some(std::mem::replace(first, *first + t.a.dims[rank - 1])));
+        let firsts: SmallVec<[usize; 32]> = firsts.collect();
+        threads::run(firsts.len(), &|number| {
+            let (term, first) = (&self.kernel.terms[number], firsts[number]);
             let from = self.matrix(&term.b, 0, rank - 2, rank - 1);
             // SAFETY: `memory` checked the operand; the rows of the buffer are this task's own.
-            unsafe { gather(from, [k(term), n], to.at(first, 0), row) };
+            unsafe { gather(from, [term.a.dims[rank - 1], n], to.at(first, 0), row) };
         });
         (buffer, to)
     }
