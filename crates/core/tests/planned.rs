@@ -213,8 +213,9 @@ fn what_is_computed_again_is_what_would_have_been_stored() {
 
 #[test]
 fn a_trapped_nan_changes_nothing_and_is_the_first_that_was_recorded() {
-    let mut pair = (Array::from([1.0, 2.0]), Array::from([1.0, -1.0]));
-    let before = pair.clone();
+    // Buffers of their own: one that is shared would not be donated.
+    let fresh = || (Array::from([1.0, 2.0]), Array::from([1.0, -1.0]));
+    let (mut pair, before) = (fresh(), fresh());
     let tape = Tape::new();
     tape.nan_trap();
     let (a, b) = (tape.leaf(&pair.0), tape.leaf(&pair.1));

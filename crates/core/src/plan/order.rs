@@ -1,7 +1,8 @@
 //! In which order do kernels run? As they were recorded, but for those that free memory: they run as soon as they may.
 //!
-//! What may fail keeps its place, and so do users' functions. A parameter's update reads its gradient, which nobody wants afterwards: right behind the product that computes the gradient it finds
+//! A parameter's update reads its gradient, which nobody wants afterwards: right behind the product that computes the gradient it finds
 //! this in the cache, and the memory serves the next one. An update that takes over its parameter's memory waits for all who read that.
+//! What may fail keeps its place, and so do users' functions.
 
 use super::{
     Options,
