@@ -5,7 +5,7 @@
 //! together from a number of partial sums that depends on shapes as well.
 
 use super::{
-    gemm::{Engine, Matrix, Product, dots, multiply},
+    gemm::{Engine, Matrix, Product, dots, is_slow, multiply},
     isa::Isa,
     scratch::with_partials,
     strided::{Shared, dense, memory},
@@ -26,13 +26,13 @@ const TASK: usize = 1 << 17;
 const PART: usize = 1 << 20;
 /// So many tasks are enough, if they are alike.
 const ENOUGH: usize = 8;
-/// Columns of a part, if there are so many: each part packs its columns of `b` for itself.
+/// Fewest columns of a part, where there are more: each part packs its columns of `b` for itself.
 const WIDTH: usize = 64;
 /// Fewest rows of a part: packing its columns of `b` should be little beside them.
 const HEIGHT: usize = 64;
 /// Fewest terms of a partial sum.
 const TERMS: usize = 1 << 11;
-/// From so many elements on, the transposed left operands of a product that is cut are gathered once for all parts.
+/// From so many elements on, left operands that the library is given row by row are gathered once for all parts across.
 const TURNED: usize = 1 << 13;
 /// Products of up to so many terms each are gathered to one: their sums are too short to pay for reading and writing the output.
 const SHORT: usize = 128;
@@ -148,11 +148,19 @@ struct Cut {
 }
 
 impl Cut {
+    /// The longer side is cut: then each core keeps the smaller operand in its cache and reads its share of the larger one once.
     fn of(m: usize, n: usize, work: usize) -> Cut {
         let wanted = if work < 2 * TASK { 1 } else { (work / PART).clamp(2, ENOUGH) };
-        let mut across = (n / WIDTH).clamp(1, wanted);
-        let down = if n < WIDTH / 2 { wanted.min(m / 8) } else { wanted.div_ceil(across).min(m / HEIGHT) }.max(1);
-        if down * across == 1 && wanted > 1 && n >= WIDTH / 2 {
+        let narrow = n < WIDTH / 2;
+        let (highest, widest) = (m / if narrow { 8 } else { HEIGHT }, n / WIDTH);
+        let cut = |parts: usize, most: usize| parts.min(most).max(1);
+        let (mut across, mut down) = (cut(wanted, widest), cut(wanted, highest));
+        if m > n {
+            across = cut(wanted.div_ceil(down), widest);
+        } else {
+            down = cut(wanted.div_ceil(across), highest);
+        }
+        if down * across == 1 && wanted > 1 && !narrow {
             across = 2;
         }
         let (tall, wide) = (m.div_ceil(down).next_multiple_of(4), n.div_ceil(across).next_multiple_of(8));
@@ -222,12 +230,12 @@ impl<T: Engine> Products<'_, T> {
         });
     }
 
-    /// Gathers the transposed left operands, if they are large and several parts would do it.
+    /// Gathers the left operands, if they are large and several parts would do it.
     fn gather_left(&self, cut: Cut) -> Option<(Buffer, Matrix<T>)> {
         let (&Batch { m, terms, rows, .. }, last) = (&self.batch, self.rank() - 1);
-        let turned = self.kernel.terms.iter().all(|t| t.a.strides[rows] == 1 && t.a.strides[last] != 1);
-        // Worth it where several parts would each turn the same rows, or where short terms become one product.
-        let pays = (turned && cut.across > 1) || self.are_short();
+        let slow = || self.kernel.terms.iter().all(|t| is_slow(&self.matrix(&t.a, 0, rows, last)));
+        // Worth it where several parts would each gather the same rows, or where short terms become one product.
+        let pays = (cut.across > 1 && slow()) || self.are_short();
         if !pays || m * terms < TURNED {
             return None;
         }

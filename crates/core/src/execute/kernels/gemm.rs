@@ -20,9 +20,11 @@ use crate::Element;
 pub const DEPTH: usize = 512;
 /// Up to so many multiplications our loops need less time than the library: where they read `b` in place, and where they gather it.
 const SMALL: [usize; 2] = [1 << 17, 1 << 15];
-/// From so many elements on, an `a` whose columns are dense is gathered for the library, which reads it in place.
+/// From so many elements on, an `a` that the library would read slowly is gathered for it.
 const TURNED: usize = 1 << 13;
-/// Elements between the gathered rows of `a`, beyond their length: rows of a power of two would share few lines of the cache.
+/// Columns that are a multiple of so many bytes apart share few lines of the caches.
+const FAR: usize = 1 << 10;
+/// Elements between the gathered rows of `a`, beyond their length: rows of a power of two would share few lines, too.
 const APART: usize = 16;
 
 /// A matrix anywhere in memory.
@@ -188,16 +190,25 @@ unsafe fn library<T: Engine>(p: &Product<T>, isa: Isa) -> bool {
     }
     // SAFETY: as for the caller; what is gathered is the thread's own.
     unsafe {
-        if p.a.row != 1 || p.a.col == 1 || p.m * p.k < TURNED {
+        if !is_slow(&p.a) || p.m * p.k < TURNED {
             return T::by_library(p, isa);
         }
-        let pitch = p.k + APART;
+        let pitch = p.k.min(DEPTH) + APART;
         with_panels(p.m * pitch * size_of::<T>(), |panel| {
             let data = panel.cast::<T>();
-            gather(p.a, [p.m, p.k], data, pitch);
-            T::by_library(&Product { a: Matrix { data: Shared::new(data), row: pitch as isize, col: 1 }, ..*p }, isa)
+            let rows = Matrix { data: Shared::new(data), row: pitch as isize, col: 1 };
+            (0..p.k).step_by(DEPTH).all(|at| {
+                let k = DEPTH.min(p.k - at);
+                gather(p.a.from(0, at), [p.m, k], data, pitch);
+                T::by_library(&Product { k, a: rows, b: p.b.from(at, 0), added: p.added || at > 0, ..*p }, isa)
+            })
         })
     }
+}
+
+/// Whether the library, which reads `a` in place, would do so slowly: its columns are dense, and a sum's terms share few lines.
+pub fn is_slow<T>(a: &Matrix<T>) -> bool {
+    a.row == 1 && a.col != 1 && (a.col.unsigned_abs() * size_of::<T>()).is_multiple_of(FAR)
 }
 
 /// Computes a row times a matrix, the terms of both of which are neighbours. Several partial sums run side by side and are
@@ -325,9 +336,10 @@ mod tests {
 
     #[test]
     fn the_library_and_our_loops_give_the_same_bits() {
-        for (round, dims) in [[1, 1, 1], [4, 16, 1], [5, 17, 9], [1, 70, 600], [40, 1, 513], [33, 100, 1030], [130, 30, 70], [60, 3, 520]]
-            .into_iter()
-            .enumerate()
+        for (round, dims) in
+            [[1, 1, 1], [4, 16, 1], [5, 17, 9], [1, 70, 600], [40, 1, 513], [33, 100, 1030], [130, 30, 70], [60, 3, 520], [512, 20, 600]]
+                .into_iter()
+                .enumerate()
         {
             check::<f32>(round as u64, dims);
             check::<f64>(round as u64, dims);
