@@ -8,7 +8,7 @@ use super::{
     maths::Real,
 };
 use crate::{DType, Fold};
-use std::{cmp::Ordering, marker::PhantomData, slice};
+use std::{cmp::Ordering, hint::black_box, marker::PhantomData, slice};
 
 /// What is known of a fold so far.
 #[derive(Clone, Copy, Debug)]
@@ -265,17 +265,19 @@ fn combine_row<C: Combine>(x: &[C::T]) -> C::T {
             *lane = C::combine(*lane, v);
         }
     }
+    // Stored side by side, so that the loop above is compiled to the widest vectors, whatever becomes of the lanes.
+    let mut lanes = black_box(lanes);
     for (lane, &v) in lanes.iter_mut().zip(rest) {
         *lane = C::combine(*lane, v);
     }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for j in 0..half {
-            lanes[j] = C::combine(lanes[j], lanes[j + half]);
-        }
-        half /= 2;
-    }
-    lanes[0]
+    let [all] = halve::<C, 2, 1>(halve::<C, 4, 2>(halve::<C, 8, 4>(halve::<C, 16, 8>(halve::<C, LANES, 16>(lanes)))));
+    all
+}
+
+/// Each element of the first half combined with its partner in the second. The lengths are constants, so that all stays in registers.
+#[inline(always)]
+fn halve<C: Combine, const N: usize, const HALF: usize>(x: [C::T; N]) -> [C::T; HALF] {
+    std::array::from_fn(|j| C::combine(x[j], x[j + HALF]))
 }
 
 /// Sum, product, largest, smallest.

@@ -139,7 +139,7 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
     let (outer, inner) = (kernel.outer, kernel.dims.len() - kernel.inner);
     let places: Vec<_> = kernel.loads.iter().map(|l| &l.from).chain(kernel.stores.iter().map(|s| &s.to)).collect();
     let any_order = kernel.folds.is_empty() && kernel.rows.is_none(); // rows have to stay whole
-    let (space, mut operands) = Space::new(&kernel.dims, [outer, inner], any_order, &places);
+    let (space, mut operands) = Space::new(&kernel.dims, [outer, inner], any_order, &places, isa);
     let targets = operands.split_off(kernel.loads.len());
     let longest = BLOCK.min(space.size);
     let mut slots = Slots::new(kernel, longest);

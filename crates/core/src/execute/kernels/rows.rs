@@ -6,7 +6,7 @@
 use super::{
     fold::{self, Accumulators, FLUSH, FoldLoops},
     fused::Worker,
-    isa::Isa,
+    isa::{BlockFn, Isa},
     nest::Nest,
     prepare::{Op, Slots, op},
     space::{self, BLOCK, Filled, Index, Operand, Space},
@@ -55,6 +55,7 @@ struct Spread {
     row: usize,
     slot: usize,
     size: usize,
+    repeat: BlockFn,
 }
 
 struct Spot {
@@ -86,7 +87,7 @@ pub(super) fn prepare(fused: &Fused, isa: Isa, slots: &mut Slots) -> Option<Prep
     let length: usize = fused.dims[fused.outer..].iter().product();
     let room = together(length);
     let places: Vec<_> = rows.loads.iter().map(|l| &l.from).collect();
-    let (space, operands) = Space::new(&fused.dims[..fused.outer], [0, fused.outer], false, &places);
+    let (space, operands) = Space::new(&fused.dims[..fused.outer], [0, fused.outer], false, &places, isa);
     let mut held: Vec<Option<usize>> = vec![None; usize::from(rows.registers)];
     let mut give = |slots: &mut Slots, reg: Reg, bytes: Option<usize>| {
         let slot = slots.add(bytes.map(|b| b * room));
@@ -114,8 +115,11 @@ pub(super) fn prepare(fused: &Fused, isa: Isa, slots: &mut Slots) -> Option<Prep
     let mut spots = Vec::new();
     let mut passes = Vec::new();
     for pass in &rows.passes {
-        let spreads = pass.spreads.iter().map(|s| Spread { row: row(s.row), slot: slots.pin(s.reg, s.dtype.size()), size: s.dtype.size() });
-        let spreads = spreads.collect();
+        let spread = |s: &kernel::Spread| {
+            let size = s.dtype.size();
+            Spread { row: row(s.row), slot: slots.pin(s.reg, size), size, repeat: space::repeat(isa, size) }
+        };
+        let spreads = pass.spreads.iter().map(spread).collect();
         for s in &pass.spots {
             let (slot, size) = (slots.pin(s.reg, s.dtype.size()), s.dtype.size());
             spots.push(Spot { slot, size, fill: s.fill, index: row(s.index), value: row(s.value), axis: s.axis, node: s.node });
@@ -278,15 +282,12 @@ impl Worker<'_> {
     }
 
     fn spread(&mut self, pass: &Pass, held: Held, length: usize) {
+        let length = length.min(BLOCK);
         for s in &pass.spreads {
-            let (from, into) = (self.pointers[s.row], self.pointers[s.slot]);
-            // SAFETY: the row register holds a value of each row, the block register has room for the rows, or for a block.
-            unsafe {
-                match s.size {
-                    1 => spread::<u8>(from, into, held.rows, length),
-                    4 => spread::<u32>(from, into, held.rows, length),
-                    _ => spread::<u64>(from, into, held.rows, length),
-                }
+            for row in 0..held.rows {
+                let from = self.pointers[s.row].wrapping_add(row * s.size).cast_const();
+                // SAFETY: the row register holds a value of each row, the block register has room for the rows, or for a block.
+                unsafe { (s.repeat)([from; 3], self.pointers[s.slot].wrapping_add(row * length * s.size), length) };
             }
         }
     }
@@ -456,19 +457,6 @@ impl Worker<'_> {
             unsafe { (fold.loops.collect)(self.column(column, block), n, length.min(n), self.states(fold).add(start)) };
         });
         self.deliver(0, length, unit, k.nest.chunks(), length);
-    }
-}
-
-/// Repeats a value of each row along its row; of a long row, over a block.
-///
-/// # Safety
-/// `from` must hold `rows` values, and `into` have room for as many rows, or for a block.
-unsafe fn spread<T: Copy>(from: *const u8, into: *mut u8, rows: usize, length: usize) {
-    let (from, into) = (from.cast::<T>(), into.cast::<T>());
-    let length = length.min(BLOCK);
-    for row in 0..rows {
-        // SAFETY: the caller gives the room.
-        unsafe { std::slice::from_raw_parts_mut(into.add(row * length), length).fill(*from.add(row)) };
     }
 }
 

@@ -1,12 +1,13 @@
 //! Where do the elements of a fused loop's operands lie, and how does a block of them come into a register and out again?
 
+use super::isa::{self, BlockFn, BlockLoop, Isa};
 use crate::{
     MAX_RANK,
     execute::frame::{Frame, RawBuffer},
     plan::kernel::{BufferId, Dims, Place, Strides},
 };
 use smallvec::SmallVec;
-use std::ops::Range;
+use std::{marker::PhantomData, ops::Range};
 
 /// The most elements in a block: a few registers of it fit the first cache.
 pub const BLOCK: usize = 512;
@@ -51,6 +52,8 @@ pub struct Operand {
     offset: isize,
     strides: Strides,
     access: Access,
+    /// Writes one of its elements many times.
+    repeat: BlockFn,
 }
 
 /// What a register was last filled with.
@@ -69,7 +72,7 @@ impl Space {
     ///
     /// # Panics
     /// When a place has another rank than the space.
-    pub fn new(dims: &[usize], borders: [usize; 2], any_order: bool, places: &[&Place]) -> (Space, Vec<Operand>) {
+    pub fn new(dims: &[usize], borders: [usize; 2], any_order: bool, places: &[&Place], isa: Isa) -> (Space, Vec<Operand>) {
         let mut kept: SmallVec<[usize; 8]> = SmallVec::new(); // the last of the axes that became this one
         let mut space = Space { dims: Dims::new(), size: dims.iter().product(), last: 1 };
         for axis in (0..dims.len()).filter(|&a| dims[a] != 1) {
@@ -93,7 +96,7 @@ impl Space {
         let operands = places.iter().zip(strides).map(|(p, strides)| {
             assert!(p.dims[..] == *dims && p.strides.len() == dims.len(), "an operand has dims {:?} in a loop over {dims:?}", p.dims);
             let access = space.access(&strides);
-            Operand { buffer: p.buffer, size: p.dtype.size(), offset: p.offset, strides, access }
+            Operand { buffer: p.buffer, size: p.dtype.size(), offset: p.offset, strides, access, repeat: repeat(isa, p.dtype.size()) }
         });
         let operands = operands.collect();
         (space, operands)
@@ -266,7 +269,7 @@ impl Operand {
                 let from = memory.offset(at);
                 match step {
                     1 => from.copy_to_nonoverlapping(into, run),
-                    0 => std::slice::from_raw_parts_mut(into, run).fill(*from),
+                    0 => (self.repeat)([from.cast(); 3], into.cast(), run),
                     _ => (0..run).for_each(|i| into.add(i).write(*from.offset(i as isize * step))),
                 }
                 into = into.add(run);
@@ -374,6 +377,26 @@ impl Operand {
 impl Filled {
     /// What no block is.
     pub const NOTHING: Filled = Filled { from: -1, n: 0 };
+}
+
+/// Writes its only argument's first element `n` times.
+struct Repeat<T>(PhantomData<T>);
+
+impl<T: Copy> BlockLoop for Repeat<T> {
+    #[inline(always)]
+    unsafe fn run<const FMA: bool>(args: [*const u8; 3], out: *mut u8, n: usize) {
+        // SAFETY: the caller promises an element, and room for `n`.
+        unsafe { std::slice::from_raw_parts_mut(out.cast::<T>(), n).fill(*args[0].cast()) };
+    }
+}
+
+/// The loop that writes an element of `size` bytes many times.
+pub fn repeat(isa: Isa, size: usize) -> BlockFn {
+    match size {
+        1 => isa::instance::<Repeat<u8>>(isa),
+        4 => isa::instance::<Repeat<u32>>(isa),
+        _ => isa::instance::<Repeat<u64>>(isa),
+    }
 }
 
 /// Writes one value `n` times.
