@@ -3,7 +3,7 @@
 use crate::step::{Loss, array};
 use bed::{Init, labels, workloads};
 use wengert::{
-    Array, ConvOptions, DType, PoolOptions, Tape, Tensor, concat,
+    Array, ConvOptions, DType, Mask, PoolOptions, Tape, Tensor, concat,
     nn::{Reduction, cross_entropy, mse_loss},
 };
 
@@ -81,14 +81,13 @@ fn heads_apart(x: Tensor<'_>) -> Tensor<'_> {
 
 /// W6.
 pub fn transformer() -> Loss {
-    let [batch, positions, width, heads, _] = workloads::BLOCK;
+    let [batch, positions, width, ..] = workloads::BLOCK;
     let x = array(&Init::new(6500, &[batch, positions, width], 1.0));
     Box::new(move |tape, p| {
         let x = tape.constant(&x);
         let qkv = layer_norm(x, p[0], p[1]).matmul(p[2]) + p[3];
         let [q, k, v] = [0, 1, 2].map(|i| heads_apart(qkv.narrow(-1, i * width, width)));
-        let weights = (q.matmul(k.transpose(-1, -2)) / ((width / heads) as f64).sqrt()).softmax(-1);
-        let attended = weights.matmul(v).transpose(1, 2).reshape([batch, positions, width]);
+        let attended = q.scaled_dot_product_attention(k, v, Mask::None).transpose(1, 2).reshape([batch, positions, width]);
         let x = x + attended.matmul(p[4]) + p[5];
         let hidden = (layer_norm(x, p[6], p[7]).matmul(p[8]) + p[9]).gelu();
         (x + hidden.matmul(p[10]) + p[11]).square().mean()

@@ -65,9 +65,9 @@ impl<'t> Tensor<'t> {
     /// ```
     #[track_caller]
     pub fn gelu(self) -> Tensor<'t> {
-        let c = (2.0 / std::f64::consts::PI).sqrt();
-        let u = self * (0.044715 * c * self * self + c);
-        0.5 * self * (u.tanh() + 1.0)
+        // (1 + tanh u) / 2 = sigmoid(2 u), which keeps its digits where tanh u is near -1.
+        let c = (8.0 / std::f64::consts::PI).sqrt();
+        self * (self * (0.044715 * c * self * self + c)).sigmoid()
     }
 
     /// Gaussian error linear unit: `x` times the probability that a standard normal number is below it.

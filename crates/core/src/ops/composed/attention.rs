@@ -99,6 +99,8 @@ impl<'t> Tensor<'t> {
                 query.ge(key).select(scores, f64::NEG_INFINITY)
             }
         };
-        scores.softmax(-1).matmul(values)
+        // Normalised behind the product, whose rows are shorter than those of the weights; so there is one matrix of weights to keep.
+        let weights = scores.weights(-1);
+        weights.matmul(values) * (1.0 / weights.sum_keep(&[-1]))
     }
 }

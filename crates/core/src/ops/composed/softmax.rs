@@ -54,8 +54,14 @@ impl<'t> Tensor<'t> {
     #[track_caller]
     pub fn softmax(self, axis: isize) -> Tensor<'t> {
         let x = floating(self);
-        let e = (x - peak(x, &[axis])).exp();
+        let e = x.weights(axis);
         e / e.sum_keep(&[axis])
+    }
+
+    /// Softmax before the division: `e^x`, scaled along an axis so that the largest is 1.
+    #[track_caller]
+    pub(super) fn weights(self, axis: isize) -> Tensor<'t> {
+        (self - peak(self, &[axis])).exp()
     }
 
     /// Logarithm of [`softmax`](Self::softmax), exact also where that is near 0.
