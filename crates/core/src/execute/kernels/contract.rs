@@ -282,15 +282,20 @@ impl<T: Engine> Products<'_, T> {
 
     /// Some rows and columns of product `number`: all of its terms, on this thread.
     fn part(&self, number: usize, rows: Range<usize>, cols: Range<usize>) {
-        let out = Matrix { data: self.out, row: self.batch.n as isize, col: 1 }.from(number * self.batch.m, 0);
+        self.terms_of(number, &rows, &cols);
         if let Some(add) = &self.kernel.add {
-            let add = self.matrix(add, number, self.batch.rows, self.rank() - 1);
-            copy(add.from(rows.start, cols.start), [rows.len(), cols.len()], out.from(rows.start, cols.start));
+            let add = self.matrix(add, number, self.batch.rows, self.rank() - 1).from(rows.start, cols.start);
+            let out = Matrix { data: self.out, row: self.batch.n as isize, col: 1 };
+            add_to(add, [rows.len(), cols.len()], out.from(number * self.batch.m + rows.start, cols.start));
         }
-        let (mut added, mut column) = (self.kernel.add.is_some(), 0);
+    }
+
+    /// The sum of all terms.
+    fn terms_of(&self, number: usize, rows: &Range<usize>, cols: &Range<usize>) {
+        let (mut added, mut column) = (false, 0);
         if let (Some(a), Some(b)) = (self.turned, self.below) {
             let p = Product { k: self.batch.terms, a, b, added, ..self.term(&self.kernel.terms[0], number) };
-            return compute(p, rows, cols, self.isa);
+            return compute(p, rows.clone(), cols.clone(), self.isa);
         }
         for term in &self.kernel.terms {
             let mut p = self.term(term, number);
@@ -372,6 +377,24 @@ fn copy<T: Engine>(from: Matrix<T>, [rows, cols]: [usize; 2], to: Matrix<T>) {
         for (j, v) in row.iter_mut().enumerate() {
             // SAFETY: as above.
             *v = unsafe { *from.at(i, j) };
+        }
+    }
+}
+
+/// Adds a matrix of any strides to one whose columns are neighbours.
+fn add_to<T: Engine>(from: Matrix<T>, [rows, cols]: [usize; 2], to: Matrix<T>) {
+    for i in 0..rows {
+        // SAFETY: `memory` and `dense` checked the matrices, which don't overlap.
+        let row = unsafe { std::slice::from_raw_parts_mut(to.at(i, 0), cols) };
+        if from.col == 1 {
+            // SAFETY: as above.
+            let add = unsafe { std::slice::from_raw_parts(from.at(i, 0), cols) };
+            row.iter_mut().zip(add).for_each(|(v, &a)| *v = v.plus(a));
+        } else {
+            for (j, v) in row.iter_mut().enumerate() {
+                // SAFETY: as above.
+                *v = v.plus(unsafe { *from.at(i, j) });
+            }
         }
     }
 }
