@@ -96,6 +96,7 @@ pub const ALL: &[(&str, Program)] = &[
         let y = leaf(tape, &[6, 5]).tanh();
         vec![y, y.sum_over(&[0]), y.sum_over(&[1])]
     }),
+    ("channel_sums", |tape| vec![leaf(tape, &[8, 3, 6, 6]).tanh().sum_over(&[0, 2, 3])]),
 ];
 
 fn leaf<'t>(tape: &'t Tape, shape: &[usize]) -> Tensor<'t> {

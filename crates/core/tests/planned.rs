@@ -212,6 +212,24 @@ fn what_is_computed_again_is_what_would_have_been_stored() {
 }
 
 #[test]
+fn folds_around_axes_that_stay_go_row_by_row() {
+    let tape = Tape::new();
+    for (dtype, round) in [(DType::F32, 1e-5), (DType::F64, 1e-12), (DType::I64, 0.0)] {
+        let x = tape.leaf(&Array::uniform(DType::F64, [4, 3, 2, 40], -3.0, 3.0, 9).cast(dtype));
+        for axes in [&[0, 3][..], &[0, 2, 3], &[1, 3], &[0, -2, -1]] {
+            let folds = [x.sum_over(axes), x.max_keep(axes), x.min_keep(axes), (x * x).sum_over(axes)];
+            for (y, value) in folds.iter().zip(tape.eval(&folds)) {
+                let expected = y.reference();
+                assert_eq!(expected.dims, value.shape().to_vec());
+                for (e, v) in expected.data.iter().zip(value.to_f64_vec()) {
+                    assert!((e - v).abs() <= round * (1.0 + e.abs()), "{dtype:?} {axes:?}: expected {e}, got {v}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_trapped_nan_changes_nothing_and_is_the_first_that_was_recorded() {
     // Buffers of their own: one that is shared would not be donated.
     let fresh = || (Array::from([1.0, 2.0]), Array::from([1.0, -1.0]));

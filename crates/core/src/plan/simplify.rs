@@ -4,11 +4,14 @@
 //! only, since their values change from run to run.
 
 use super::graph::{Arg, Args, AttrList, DROPPED, Graph, Literal, Node, Op};
-use crate::{DType, Instr, Shape, View};
+use crate::{DType, Fold, Instr, Shape, View};
 use hashbrown::{HashTable, hash_table::Entry};
 use rustc_hash::{FxBuildHasher, FxHashSet};
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 use std::{hash::BuildHasher, sync::Arc};
+
+/// Rows that are folded on their own have at least so many elements.
+const SHORTEST_ROW: usize = 32;
 
 /// A graph under construction.
 #[derive(Default)]
@@ -58,7 +61,27 @@ impl Builder {
         {
             return args[0].node().expect("as above");
         }
+        if let Op::Reduce(fold, axes) = &op
+            && let Some([rows, rest]) = self.rows_apart(*fold, axes, args[0].node().expect("a fold has a tensor operand"))
+        {
+            let x = self.graph.node(args[0].node().expect("as above"));
+            let dims: SmallVec<[usize; 8]> = (0..x.shape.rank()).filter(|&a| !rows.contains(&(a as i64))).map(|a| x.shape[a]).collect();
+            let each = self.intern(Op::Reduce(*fold, rows), args, &Shape::new(&dims).expect("part of a shape"), dtype, origin);
+            return self.push(Op::Reduce(*fold, rest), smallvec![Arg::Node(each)], shape, dtype, origin);
+        }
         self.intern(op, args, shape, dtype, origin)
+    }
+
+    /// Where a fold drops the last axes and, before axes that stay, others (the gradient of a convolution's bias): the two, so that rows
+    /// over the last axes are folded first, and memory is read in its order.
+    fn rows_apart(&self, fold: Fold, axes: &[i64], x: u32) -> Option<[AttrList; 2]> {
+        let shape = &self.graph.node(x).shape;
+        let folded = |axis: &usize| axes.contains(&(*axis as i64)) || shape[*axis] == 1;
+        let left = (0..shape.rank()).rev().find(|axis| !folded(axis))? + 1;
+        let long = shape[left..].iter().product::<usize>() >= SHORTEST_ROW;
+        let others = (0..left).any(|axis| folded(&axis) && shape[axis] > 1);
+        let (rest, rows): (AttrList, AttrList) = axes.iter().copied().partition(|&axis| axis < left as i64);
+        (long && others && matches!(fold, Fold::Sum | Fold::Prod | Fold::Max | Fold::Min)).then_some([rows, rest])
     }
 
     fn intern(&mut self, op: Op, args: Args, shape: &Shape, dtype: DType, origin: u32) -> u32 {
