@@ -80,7 +80,8 @@ impl fmt::Display for Contract {
         if let Some(add) = &self.add {
             write!(f, "{}+ {add}", if alone { " " } else { "\n    " })?;
         }
-        writeln!(f, "{}-> b{}", if alone { " " } else { "\n    " }, self.out)
+        write!(f, "{}-> ", if alone { " " } else { "\n    " })?;
+        if self.out.is_dense() { writeln!(f, "b{}", self.out.buffer) } else { writeln!(f, "{}", self.out) }
     }
 }
 
@@ -159,8 +160,7 @@ impl fmt::Display for Scalar {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} b{}{:?}", self.dtype, self.buffer, self.dims)?;
-        let dense = crate::Shape::new(&self.dims).is_some_and(|s| s.strides()[..s.rank()] == self.strides[..]);
-        if self.offset != 0 || !dense {
+        if !self.is_dense() {
             write!(f, "+{} by {:?}", self.offset, self.strides)?;
         }
         Ok(())

@@ -132,7 +132,7 @@ impl Emit<'_> {
             Op::Contract => {
                 let term = |i: usize| Term { a: operand(i), b: operand(i + 1), alpha: scalar(node.args[i + 2]).0 };
                 let (terms, add) = (node.args.len() / 3, (node.args.len() % 3 == 1).then(|| operand(node.args.len() - 1)));
-                Kernel::Contract(Contract { terms: (0..terms).map(|t| term(3 * t)).collect(), add, out })
+                Kernel::Contract(Contract { terms: (0..terms).map(|t| term(3 * t)).collect(), add, out: self.place(id) })
             }
             Op::Convolve(kind, attrs) => Kernel::Convolve(ConvolveKernel {
                 kind: *kind,

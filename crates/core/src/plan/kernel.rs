@@ -54,6 +54,13 @@ pub struct Place {
     pub strides: Strides,
 }
 
+impl Place {
+    /// Whether its elements lie one after the other in row-major order, from the buffer's first on.
+    pub fn is_dense(&self) -> bool {
+        self.offset == 0 && Shape::new(&self.dims).is_some_and(|s| s.strides()[..s.rank()] == self.strides[..])
+    }
+}
+
 /// A scalar operand of a kernel: its value is bound at run time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ScalarSource {
@@ -237,14 +244,14 @@ impl Fold {
     }
 }
 
-/// `out = add + Σ_t alpha_t * a_t @ b_t` over batch axes that all of them share; `out` is dense.
+/// `out = add + Σ_t alpha_t * a_t @ b_t` over batch axes that all of them share.
 pub struct Contract {
     /// The products, at least one, all of one dtype.
     pub terms: SmallVec<[Term; 1]>,
     /// What they are added to, `[batch.., m, n]`, any strides.
     pub add: Option<Place>,
-    /// Dense `[batch.., m, n]`.
-    pub out: BufferId,
+    /// `[batch.., m, n]`; neighbouring columns are neighbours in memory.
+    pub out: Place,
 }
 
 /// `alpha * a @ b`: `alpha * Σ_l a[b.., i, l] * b[b.., l, j]`.

@@ -61,7 +61,7 @@ pub(crate) fn touches(kernel: &Kernel) -> (Vec<&Place>, Vec<BufferId>) {
             let written = written.chain(k.rows.iter().flat_map(|r| &r.stores).map(|s| s.to));
             (k.loads.iter().chain(rows).map(|l| &l.from).collect(), written.collect())
         }
-        Kernel::Contract(k) => (k.operands().collect(), vec![k.out]),
+        Kernel::Contract(k) => (k.operands().collect(), vec![k.out.buffer]),
         Kernel::Convolve(k) => (vec![&k.a, &k.b], vec![k.out]),
         Kernel::Pool(k) => ([&k.x].into_iter().chain(&k.with).collect(), vec![k.out]),
         Kernel::Index(k) => ([&k.x, &k.index].into_iter().chain(&k.src).collect(), vec![k.out]),

@@ -175,10 +175,7 @@ impl Plan {
                 let per_row = k.rows.iter().flat_map(|r| &r.stores).map(|s| (s.to, s.dtype, rows));
                 stores.chain(folds).chain(per_row).collect()
             }
-            Kernel::Contract(k) => {
-                let (a, b) = (&k.terms[0].a.dims, &k.terms[0].b.dims);
-                vec![(k.out, k.dtype(), size(&a[..a.len() - 1]) * b[b.len() - 1])]
-            }
+            Kernel::Contract(k) => vec![(k.out.buffer, k.dtype(), size(&k.out.dims))],
             Kernel::Convolve(k) => vec![(k.out, k.a.dtype, size(&k.dims))],
             Kernel::Pool(k) => vec![(k.out, k.x.dtype, size(&k.dims))],
             Kernel::Index(k) => vec![(k.out, k.x.dtype, k.shape.size())],

@@ -8,7 +8,7 @@ use super::{
     gemm::{Engine, Matrix, Product, dots, is_slow, multiply},
     isa::Isa,
     scratch::with_partials,
-    strided::{Shared, dense, memory},
+    strided::{Shared, memory},
     transpose::gather,
 };
 use crate::{
@@ -57,7 +57,7 @@ fn products<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
     if batch.m * batch.n * batch.count == 0 {
         return;
     }
-    let out = dense::<T>(frame, kernel.out, batch.m * batch.n * batch.count);
+    let out = memory::<T>(frame, &kernel.out);
     let all = Products { kernel, frame, batch, isa, out, turned: None, below: None };
     let Batch { m, n, count, terms, .. } = all.batch;
     let work = m * n * terms.max(1);
@@ -100,7 +100,7 @@ impl Batch {
         let mut batch = Batch { axes: SmallVec::new(), count: 1, m: a.dims[rank], n: b.dims[rank + 1], terms, rows: rank };
         let strides = |inner: usize, outer: usize, len: usize| {
             let run_on = |p: &Place| p.strides[outer] == p.strides[inner] * len as isize;
-            kernel.terms.iter().all(|t| run_on(&t.a) && run_on(&t.b)) && kernel.add.as_ref().is_none_or(run_on)
+            kernel.terms.iter().all(|t| run_on(&t.a) && run_on(&t.b)) && kernel.add.iter().chain([&kernel.out]).all(run_on)
         };
         for axis in (0..rank).filter(|&axis| a.dims[axis] != 1).rev() {
             match batch.axes.last_mut() {
@@ -112,7 +112,7 @@ impl Batch {
         while let Some(&(len, axis)) = batch.axes.first() {
             let run_on = |p: &Place| batch.m == 1 || p.strides[axis] == p.strides[batch.rows] * batch.m as isize;
             let shared = kernel.terms.iter().all(|t| t.b.strides[axis] == 0 && run_on(&t.a));
-            if !shared || !kernel.add.as_ref().is_none_or(run_on) {
+            if !shared || !kernel.add.iter().chain([&kernel.out]).all(run_on) {
                 break;
             }
             batch.rows = if batch.m == 1 { axis } else { batch.rows };
@@ -204,6 +204,13 @@ impl<T: Engine> Products<'_, T> {
         Matrix { data, row: place.strides[row], col: place.strides[col] }
     }
 
+    /// The matrix of product `number` in the result.
+    fn out(&self, number: usize) -> Matrix<T> {
+        let place = &self.kernel.out;
+        let data = Shared::new(self.out.at(self.batch.offset(place, number)));
+        Matrix { data, row: place.strides[self.batch.rows], col: 1 }
+    }
+
     fn rank(&self) -> usize {
         self.kernel.terms[0].a.dims.len()
     }
@@ -211,7 +218,7 @@ impl<T: Engine> Products<'_, T> {
     /// A term of product `number`.
     fn term(&self, term: &Term, number: usize) -> Product<T> {
         let (rank, &Batch { m, n, rows, .. }) = (self.rank(), &self.batch);
-        let out = Matrix { data: Shared::new(self.out.at((number * m * n) as isize)), row: n as isize, col: 1 };
+        let out = self.out(number);
         let a = self.matrix(&term.a, number, rows, rank - 1);
         let b = self.matrix(&term.b, number, rank - 2, rank - 1);
         Product { m, n, k: term.a.dims[rank - 1], a, b, out, alpha: T::of_bits(self.frame.scalar(term.alpha)), added: false }
@@ -285,8 +292,7 @@ impl<T: Engine> Products<'_, T> {
         self.terms_of(number, &rows, &cols);
         if let Some(add) = &self.kernel.add {
             let add = self.matrix(add, number, self.batch.rows, self.rank() - 1).from(rows.start, cols.start);
-            let out = Matrix { data: self.out, row: self.batch.n as isize, col: 1 };
-            add_to(add, [rows.len(), cols.len()], out.from(number * self.batch.m + rows.start, cols.start));
+            add_to(add, [rows.len(), cols.len()], self.out(number).from(rows.start, cols.start));
         }
     }
 
@@ -325,17 +331,12 @@ impl<T: Engine> Products<'_, T> {
                     first += chunks;
                 }
             });
-            let out = Matrix { data: self.out, row: n as isize, col: 1 };
+            let out = self.out(0);
             match &self.kernel.add {
                 Some(add) => copy(self.matrix(add, 0, self.batch.rows, self.rank() - 1), [m, n], out),
                 None => copy(partial(0), [m, n], out),
             }
-            for s in usize::from(self.kernel.add.is_none())..sums {
-                for i in 0..m * n {
-                    // SAFETY: both hold `m * n` elements, and the tasks are done.
-                    unsafe { *out.at(0, i) = (*out.at(0, i)).plus(*partial(s).at(0, i)) };
-                }
-            }
+            (usize::from(self.kernel.add.is_none())..sums).for_each(|s| add_to(partial(s), [m, n], out));
         });
     }
 }
@@ -348,11 +349,11 @@ fn compute<T: Engine>(whole: Product<T>, rows: Range<usize>, cols: Range<usize>,
         return nothing(p);
     }
     let mut alone = whole.m == 1;
-    if whole.n == 1 && whole.m > 1 {
+    if whole.n == 1 && whole.m > 1 && whole.out.row == 1 {
         // A dense column is a dense row: its transpose's product.
         (p.m, p.n, p.a, p.b, alone) = (1, p.m, p.b.transposed(), p.a.transposed(), true);
     }
-    // SAFETY: `memory` and `dense` checked the matrices; parts of `out` are disjoint; the machine's own instruction set.
+    // SAFETY: `memory` checked the matrices; parts of `out` are disjoint; the machine's own instruction set.
     unsafe { if alone && p.b.row == 1 && p.a.col == 1 { dots(&p, isa) } else { multiply(&p, isa) } }
 }
 
@@ -368,7 +369,7 @@ fn nothing<T: Engine>(p: Product<T>) {
 /// Copies a matrix of any strides to one whose columns are neighbours.
 fn copy<T: Engine>(from: Matrix<T>, [rows, cols]: [usize; 2], to: Matrix<T>) {
     if from.row == 1 || from.col == 1 {
-        // SAFETY: `memory` and `dense` checked the matrices, which don't overlap.
+        // SAFETY: `memory` checked the matrices, which don't overlap.
         return unsafe { gather(from, [rows, cols], to.at(0, 0), to.row as usize) };
     }
     for i in 0..rows {
@@ -384,7 +385,7 @@ fn copy<T: Engine>(from: Matrix<T>, [rows, cols]: [usize; 2], to: Matrix<T>) {
 /// Adds a matrix of any strides to one whose columns are neighbours.
 fn add_to<T: Engine>(from: Matrix<T>, [rows, cols]: [usize; 2], to: Matrix<T>) {
     for i in 0..rows {
-        // SAFETY: `memory` and `dense` checked the matrices, which don't overlap.
+        // SAFETY: `memory` checked the matrices, which don't overlap.
         let row = unsafe { std::slice::from_raw_parts_mut(to.at(i, 0), cols) };
         if from.col == 1 {
             // SAFETY: as above.

@@ -22,7 +22,14 @@ fn naive<T: Engine>(a: &[T], b: &[T], [count, m, n, k]: [usize; 4]) -> Vec<f64> 
 
 fn single(a: &Place, b: &Place, out: u32) -> Contract {
     let alpha = ScalarSource::Literal(a.dtype.bits(1.0));
-    Contract { terms: smallvec![Term { a: a.clone(), b: b.clone(), alpha }], add: None, out }
+    Contract { terms: smallvec![Term { a: a.clone(), b: b.clone(), alpha }], add: None, out: dense_out(a, b, out) }
+}
+
+/// The whole of a buffer as the result of a product.
+fn dense_out(a: &Place, b: &Place, buffer: u32) -> Place {
+    let mut dims = a.dims.clone();
+    *dims.last_mut().unwrap() = *b.dims.last().unwrap();
+    Place { buffer, dtype: a.dtype, offset: 0, strides: dense_strides(&dims), dims }
 }
 
 /// Small integers, so that every order of summation gives the same bits.
@@ -37,7 +44,25 @@ fn check<T: Engine>(rng: &mut StdRng, outer: &[usize], [m, n, k]: [usize; 3]) {
         products::<T>(&single(&a, &b, out), &memory.frame(), isa);
         let found: Vec<f64> = memory.read::<T>(out).into_iter().map(T::to_f64).collect();
         assert_eq!(found, expected, "{isa:?} {outer:?} {m} {n} {k} {a:?} {b:?}");
+        let apart = memory.add(&vec![T::from_f64(9.0); count * m * (n + 3) + 1]);
+        check_apart::<T>(apart, [&a, &b], isa, &memory, &expected);
     }
+}
+
+/// The same product, whose rows go to places apart, those of a batch between those of the others.
+fn check_apart<T: Engine>(buffer: u32, [a, b]: [&Place; 2], isa: Isa, memory: &Memory, expected: &[f64]) {
+    let mut kernel = single(a, b, buffer);
+    let (out, rank) = (&mut kernel.out, a.dims.len());
+    out.offset = 1;
+    let mut stride = out.dims[rank - 1] as isize + 3;
+    for axis in 0..rank - 1 {
+        (out.strides[axis], stride) = (stride, stride * out.dims[axis] as isize);
+    }
+    products::<T>(&kernel, &memory.frame(), isa);
+    let found: Vec<f64> = memory.elements::<T>(&kernel.out).into_iter().map(T::to_f64).collect();
+    assert_eq!(found, expected, "{isa:?} {a:?} {b:?} to {:?}", kernel.out);
+    let untouched = memory.read::<T>(buffer).into_iter().filter(|v| v.to_f64() == 9.0).count();
+    assert!(untouched > 3 * expected.len() / kernel.out.dims[rank - 1].max(1), "rows were written beyond their end");
 }
 
 #[test]
@@ -77,7 +102,7 @@ fn products_equal_the_naive_ones_for_every_layout() {
 fn check_sums<T: Engine>(rng: &mut StdRng, outer: &[usize], [m, n]: [usize; 2]) {
     let mut memory = Memory::new();
     let count: usize = outer.iter().product();
-    let (mut terms, mut expected) = (SmallVec::new(), vec![0.0; count * m * n]);
+    let (mut terms, mut expected) = (SmallVec::<[Term; 1]>::new(), vec![0.0; count * m * n]);
     // Short products with one factor are gathered to one.
     let joined = rng.random_bool(0.4);
     for _ in 0..rng.random_range(1..5) {
@@ -97,7 +122,7 @@ fn check_sums<T: Engine>(rng: &mut StdRng, outer: &[usize], [m, n]: [usize; 2]) 
         expected.iter_mut().zip(memory.elements::<T>(add)).for_each(|(e, v)| *e += v.to_f64());
     }
     let out = memory.add(&vec![T::from_f64(9.0); count * m * n]);
-    let kernel = Contract { terms, add, out };
+    let kernel = Contract { out: dense_out(&terms[0].a, &terms[0].b, out), terms, add };
     for isa in Isa::available() {
         products::<T>(&kernel, &memory.frame(), isa);
         let found: Vec<f64> = memory.read::<T>(out).into_iter().map(T::to_f64).collect();
@@ -141,10 +166,11 @@ fn sums_of_products_have_the_same_bits_on_any_number_of_threads() {
             Place { buffer: memory.add(&data), dtype: DType::F32, offset: 0, dims: dims.as_slice().into(), strides }
         };
         let alpha = ScalarSource::Literal(DType::F32.bits(0.3));
-        let terms = ks.iter().map(|&k| Term { a: place(shape([m, k]), true), b: place(shape([k, n]), false), alpha }).collect();
+        let terms: SmallVec<[Term; 1]> =
+            ks.iter().map(|&k| Term { a: place(shape([m, k]), true), b: place(shape([k, n]), false), alpha }).collect();
         let add = Some(place(shape([m, n]), false));
         let out = memory.add(&vec![0f32; outer.iter().product::<usize>() * m * n]);
-        let kernel = Contract { terms, add, out };
+        let kernel = Contract { out: dense_out(&terms[0].a, &terms[0].b, out), terms, add };
         let [one, two, seven] = [1, 2, 7].map(|threads| {
             set_threads(threads);
             run(&kernel, &memory.frame());
