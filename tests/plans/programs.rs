@@ -2,7 +2,7 @@
 
 use super::Program;
 use wengert::{
-    Array, DType, Tape, Tensor, Tree,
+    Array, DType, Mask, Tape, Tensor, Tree,
     nn::{Adam, Bind, Layer, Linear, Reduction, Sgd, cross_entropy, grads},
 };
 
@@ -95,6 +95,13 @@ pub const ALL: &[(&str, Program)] = &[
     ("column_sums", |tape| {
         let y = leaf(tape, &[6, 5]).tanh();
         vec![y, y.sum_over(&[0]), y.sum_over(&[1])]
+    }),
+    ("heads", |tape| {
+        let (x, w) = (leaf(tape, &[2, 20, 24]), leaf(tape, &[24, 96]));
+        let all = x.matmul(w);
+        let [q, k, v] = [0, 1, 2].map(|i| all.narrow(-1, 32 * i, 32).reshape([2, 20, 2, 16]).transpose(1, 2));
+        let y = q.scaled_dot_product_attention(k, v, Mask::None).transpose(1, 2).reshape([2, 20, 32]);
+        vec![y.sum().grad(w)]
     }),
     ("channel_sums", |tape| vec![leaf(tape, &[8, 3, 6, 6]).tanh().sum_over(&[0, 2, 3])]),
 ];

@@ -1,7 +1,7 @@
 //! Do planned and fused programs give what the plain interpretation gives? Random programs against the reference loops, in `f64`.
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-use wengert_core::{Array, DType, Tape, Tensor};
+use wengert_core::{Array, DType, Tape, Tensor, concat};
 
 /// A random program of `n` steps over a few leaves: pointwise ops, broadcasts, folds, views and products of small shapes.
 fn program<'t>(tape: &'t Tape, rng: &mut ChaCha8Rng, n: usize) -> Vec<Tensor<'t>> {
@@ -227,6 +227,47 @@ fn folds_around_axes_that_stay_go_row_by_row() {
             }
         }
     }
+}
+
+/// Two heads' queries, keys and values of one product: slices, permuted both ways; the gradient is put together from three pieces.
+fn heads<'t>(x: Tensor<'t>, w: Tensor<'t>) -> Tensor<'t> {
+    let (n, width) = (x.shape()[1], w.shape()[1] / 3);
+    let all = x.matmul(w);
+    let [q, k, v] = [0, 1, 2].map(|i| all.narrow(-1, i * width, width).reshape([2, n, 2, width / 2]).transpose(1, 2));
+    (q.matmul(k.transpose(-1, -2)).matmul(v) * 0.1).transpose(1, 2).reshape([2, n, width])
+}
+
+#[test]
+fn values_are_stored_where_they_would_be_copied_to() {
+    for dtype in [DType::F32, DType::F64] {
+        let tape = Tape::new();
+        let leaf = |shape: &[usize], seed| tape.leaf(&Array::uniform(DType::F64, shape, -0.5, 0.5, seed).cast(dtype));
+        let (x, w, u) = (leaf(&[2, 20, 24], 1), leaf(&[24, 96], 2), leaf(&[18, 20], 3));
+        let y = heads(x, w);
+        let [dx, dw] = (y * y).sum().grad([x, w]);
+        let joined = concat(&[u.tanh(), (u * u).matmul(w.narrow(0, 0, 20).narrow(1, 0, 20)), u * 2.0], 0);
+        let all = [y, dx, dw, joined.matmul(u.t()), (joined * joined.tanh()).sum_over(&[1])];
+        let plan = tape.plan(&all).to_string();
+        assert!(!plan.contains("place ->") && !plan.contains("Copy"), "{plan}");
+        for (at, (y, value)) in all.iter().zip(tape.eval(&all)).enumerate() {
+            for (e, v) in y.reference().data.iter().zip(value.to_f64_vec()) {
+                let round = if dtype == DType::F32 { 1e-4 } else { 1e-12 };
+                assert!((e - v).abs() <= round * (1.0 + e.abs()), "{at}: expected {e}, got {v}\n{plan}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_wanted_itself_keeps_its_own_place() {
+    let tape = Tape::new();
+    let u = tape.leaf(&Array::uniform(DType::F64, [18, 20], -0.5, 0.5, 3));
+    let piece = u.tanh();
+    let all = [piece, concat(&[piece, u * 2.0], 1).matmul(tape.leaf(&Array::ones(DType::F64, [40, 2])))];
+    for (y, value) in all.iter().zip(tape.eval(&all)) {
+        assert_close(*y, &value, "wanted piece");
+    }
+    assert_close(u.exp(), &u.exp().value(), "read later");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{
     kernel::*,
     layout::Laid,
     loops::{self, Source},
+    sinks::{self, Sinks},
 };
 use crate::{DType, Window};
 use rustc_hash::FxHashMap;
@@ -23,12 +24,25 @@ pub(crate) struct Emitted {
     pub origins: Vec<u32>,
     /// By kernel, the live nodes that it computes.
     pub parts: Vec<Vec<Part>>,
+    /// Values that are stored in others' buffers.
+    pub sinks: Sinks,
+}
+
+impl Emitted {
+    /// Whether a node's value goes to memory.
+    pub fn is_stored(&self, id: u32) -> bool {
+        self.buffer_of.contains_key(&id) || self.sinks.contains_key(&id)
+    }
 }
 
 /// Writes the kernel of each group.
-pub(crate) fn emit(laid: &Laid, groups: &Groups) -> Emitted {
-    let mut e = Emit { g: &laid.graph, layouts: &laid.layouts, groups, out: number_buffers(laid, groups) };
-    for group in groups.list.iter().filter(|group| group.members.iter().any(|id| e.out.buffer_of.contains_key(id))) {
+pub(crate) fn emit(laid: &Laid, groups: &Groups, sinks: Sinks) -> Emitted {
+    let filled = sinks::filled(laid, groups, &sinks);
+    let mut e = Emit { g: &laid.graph, layouts: &laid.layouts, groups, out: number_buffers(laid, groups, sinks) };
+    for group in &groups.list {
+        if !group.members.iter().any(|&id| e.out.is_stored(id) && !filled.contains(&id)) {
+            continue;
+        }
         let kernel = match &group.kind {
             GroupKind::Fused(nest) => Kernel::Fused(loops::fused(e.source(), group, nest)),
             GroupKind::Single => e.single(group.members[0]),
@@ -57,7 +71,7 @@ fn weight(g: &Graph, id: u32) -> u64 {
 }
 
 /// Gives a buffer to every input and to every value that is read outside of its group's registers.
-fn number_buffers(laid: &Laid, groups: &Groups) -> Emitted {
+fn number_buffers(laid: &Laid, groups: &Groups, sinks: Sinks) -> Emitted {
     let g = &laid.graph;
     let mut in_memory = vec![false; g.nodes.len()];
     for &o in &g.outputs {
@@ -75,7 +89,7 @@ fn number_buffers(laid: &Laid, groups: &Groups) -> Emitted {
         }
     }
     let mut out =
-        Emitted { kernels: Vec::new(), stored: Vec::new(), buffer_of: FxHashMap::default(), origins: Vec::new(), parts: Vec::new() };
+        Emitted { kernels: Vec::new(), stored: Vec::new(), buffer_of: FxHashMap::default(), origins: Vec::new(), parts: Vec::new(), sinks };
     let inputs = (0..g.nodes.len()).filter(|&id| matches!(g.nodes[id].op, Op::Input(_)));
     let computed = (0..g.nodes.len()).filter(|&id| match g.nodes[id].op {
         Op::Input(_) | Op::View(..) => false,
@@ -85,6 +99,9 @@ fn number_buffers(laid: &Laid, groups: &Groups) -> Emitted {
         _ => true,
     });
     for id in inputs.chain(computed) {
+        if out.sinks.contains_key(&(id as u32)) {
+            continue;
+        }
         out.buffer_of.insert(id as u32, out.stored.len() as BufferId);
         out.stored.push(id as u32);
     }
@@ -126,14 +143,12 @@ impl Emit<'_> {
 
     fn single(&self, id: u32) -> Kernel {
         let node = self.g.node(id);
+        if node.op == Op::Contract {
+            return Kernel::Contract(self.contract(id));
+        }
         let out = self.out.buffer_of[&id];
         let operand = |i: usize| self.place(node.args[i].node().expect("a tensor operand"));
         match &node.op {
-            Op::Contract => {
-                let term = |i: usize| Term { a: operand(i), b: operand(i + 1), alpha: scalar(node.args[i + 2]).0 };
-                let (terms, add) = (node.args.len() / 3, (node.args.len() % 3 == 1).then(|| operand(node.args.len() - 1)));
-                Kernel::Contract(Contract { terms: (0..terms).map(|t| term(3 * t)).collect(), add, out: self.place(id) })
-            }
             Op::Convolve(kind, attrs) => Kernel::Convolve(ConvolveKernel {
                 kind: *kind,
                 a: operand(0),
@@ -164,7 +179,7 @@ impl Emit<'_> {
             Op::Scan(kind, axis, reversed) => {
                 Kernel::Scan(ScanKernel { kind: *kind, axis: *axis, reversed: *reversed, x: operand(0), out })
             }
-            Op::Place(attrs) => Kernel::Place(self.pieces(node, attrs, out)),
+            Op::Place(attrs) => Kernel::Place(self.whole(id, attrs)),
             Op::Generate(kind, axis) => {
                 let args = node.args.iter().map(|&a| scalar(a)).collect();
                 Kernel::Generate(GenerateKernel { kind: *kind, dtype: node.dtype, args, shape: *node.shape, axis: *axis, out })
@@ -178,27 +193,64 @@ impl Emit<'_> {
                 shape: *node.shape,
                 node: node.origin,
             }),
-            Op::Input(_) | Op::View(..) | Op::Do(..) | Op::Reduce(..) => unreachable!("not a kernel of its own"),
+            Op::Contract | Op::Input(_) | Op::View(..) | Op::Do(..) | Op::Reduce(..) => {
+                unreachable!("no kernel of its own, or written before")
+            }
         }
     }
 
-    fn pieces(&self, node: &Node, attrs: &AttrList, out: BufferId) -> PlaceKernel {
-        let rank = node.shape.rank();
-        let dense = node.shape.strides();
-        let piece = |(i, a): (usize, &Arg)| {
-            let from = self.place(a.node().expect("a piece is a tensor"));
-            let at = attrs[2 * rank * i..2 * rank * (i + 1)].chunks_exact(2);
-            let mut to = Place { buffer: out, dtype: node.dtype, offset: 0, dims: from.dims.clone(), strides: Strides::new() };
-            for (axis, at) in at.enumerate() {
-                to.offset += at[0] as isize * dense[axis];
-                to.strides.push(at[1] as isize * dense[axis]);
+    /// A product; of the transposes, where the result goes to columns.
+    fn contract(&self, id: u32) -> Contract {
+        let node = self.g.node(id);
+        let out = self.source().stored(id).expect("a product is stored");
+        let last = out.dims.len() - 1;
+        let turned = out.strides[last] != 1 && out.dims[last] > 1;
+        let turn = |mut p: Place| {
+            if turned {
+                p.dims.swap(last - 1, last);
+                p.strides.swap(last - 1, last);
             }
-            (from, to)
+            p
         };
-        let pieces: Vec<(Place, Place)> = node.args[1..].iter().enumerate().map(piece).collect();
-        let covered = pieces.iter().map(|(from, _)| from.dims.iter().product::<usize>()).sum::<usize>() == node.shape.size();
-        PlaceKernel { dtype: node.dtype, fill: scalar(node.args[0]).0, covered, pieces, out, size: node.shape.size() }
+        let operand = |i: usize| turn(self.place(node.args[i].node().expect("a tensor operand")));
+        let term = |t: usize| {
+            let (a, b) = (operand(3 * t), operand(3 * t + 1));
+            let (a, b) = if turned { (b, a) } else { (a, b) };
+            Term { a, b, alpha: scalar(node.args[3 * t + 2]).0 }
+        };
+        let add = (node.args.len() % 3 == 1).then(|| operand(node.args.len() - 1));
+        Contract { terms: (0..node.args.len() / 3).map(term).collect(), add, out: turn(out) }
     }
+
+    /// A whole, put together from those pieces that are not stored in it at once.
+    fn whole(&self, id: u32, attrs: &AttrList) -> PlaceKernel {
+        let node = self.g.node(id);
+        let (own, mut size) = (Layout::dense(id, &node.shape), 0);
+        let mut copied = Vec::new();
+        for (piece, to) in pieces(node, attrs, &own) {
+            let shape = &self.g.node(piece).shape;
+            size += shape.size();
+            if !self.out.sinks.contains_key(&self.layouts[piece as usize].base) {
+                copied.push((self.place(piece), self.source().place_as(id, shape, &to)));
+            }
+        }
+        let (covered, out) = (size == node.shape.size(), self.out.buffer_of[&id]);
+        PlaceKernel { dtype: node.dtype, fill: scalar(node.args[0]).0, covered, pieces: copied, out, size: node.shape.size() }
+    }
+}
+
+/// The pieces that a whole is put together from, and where each lies if the whole lies as `own` says.
+pub(super) fn pieces(whole: &Node, attrs: &AttrList, own: &Layout) -> Vec<(u32, Layout)> {
+    let rank = whole.shape.rank();
+    let piece = |(i, a): (usize, &Arg)| {
+        let mut to = Layout { strides: own.strides.clone(), ..*own };
+        for (axis, at) in attrs[2 * rank * i..2 * rank * (i + 1)].chunks_exact(2).enumerate() {
+            to.offset += at[0] as isize * own.strides[axis];
+            to.strides[axis] *= at[1] as isize;
+        }
+        (a.node().expect("a piece is a tensor"), to)
+    };
+    whole.args[1..].iter().enumerate().map(piece).collect()
 }
 
 fn window(attrs: &[i64]) -> Window {

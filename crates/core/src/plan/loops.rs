@@ -25,7 +25,16 @@ impl Source<'_> {
         self.place_as(id, &self.g.node(id).shape, &self.layouts[id as usize])
     }
 
-    fn place_as(&self, id: u32, shape: &Shape, layout: &Layout) -> Place {
+    /// Where a node is stored, if it is.
+    pub fn stored(&self, id: u32) -> Option<Place> {
+        let shape = &self.g.node(id).shape;
+        match self.out.sinks.get(&id) {
+            Some(layout) => Some(self.place_as(id, shape, layout)),
+            None => self.out.buffer_of.contains_key(&id).then(|| self.place(id)),
+        }
+    }
+
+    pub fn place_as(&self, id: u32, shape: &Shape, layout: &Layout) -> Place {
         Place {
             buffer: self.out.buffer_of[&layout.base],
             dtype: self.g.node(id).dtype,
@@ -219,7 +228,7 @@ impl<'a> Loop<'a> {
                 let last = last_use.entry(base).or_insert(end);
                 *last = end.max(*last);
             }
-            if self.role(id) == Role::Each && (self.s.out.buffer_of.contains_key(&id) || matches!(g.node(id).op, Op::Index(..))) {
+            if self.role(id) == Role::Each && (self.s.out.is_stored(id) || matches!(g.node(id).op, Op::Index(..))) {
                 last_use.insert(id, usize::MAX);
             }
         }
@@ -298,7 +307,7 @@ impl<'a> Loop<'a> {
 
     fn member(&mut self, id: u32, fused: &mut Fused) {
         let node = self.s.g.node(id);
-        let buffer = self.s.out.buffer_of.get(&id).copied();
+        let to = self.s.stored(id);
         let pass = self.pass(id);
         let place = &mut self.rows.passes[pass];
         match &node.op {
@@ -315,7 +324,7 @@ impl<'a> Loop<'a> {
                     let row = self.of[&id];
                     self.rows.passes[pass].folds.push(RowFold { reg, dtype, fold: *fold, row });
                 } else {
-                    return fused.folds.push(FoldStore { reg, dtype, fold: *fold, to: buffer.expect("a fold is stored") });
+                    return fused.folds.push(FoldStore { reg, dtype, fold: *fold, to: to.expect("a fold is stored").buffer });
                 }
             }
             Op::Index(..) => {
@@ -327,10 +336,10 @@ impl<'a> Loop<'a> {
             }
             _ => unreachable!("only instructions, folds and spots are fused: {place:p}"),
         }
-        let Some(buffer) = buffer else { return };
+        let Some(to) = to else { return };
         match self.role(id) {
-            Role::Each => fused.stores.push(Store { reg: self.of[&id], to: self.turn(self.s.place(id)), in_place: false }),
-            _ => self.rows.stores.push(RowStore { row: self.of[&id], dtype: node.dtype, to: buffer }),
+            Role::Each => fused.stores.push(Store { reg: self.of[&id], to: self.turn(to), in_place: false }),
+            _ => self.rows.stores.push(RowStore { row: self.of[&id], dtype: node.dtype, to: to.buffer }),
         }
     }
 

@@ -24,7 +24,7 @@ struct Life {
 /// Places the buffers of `emitted`.
 pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also: &[u32], live: &[u32]) -> Plan {
     let g = &laid.graph;
-    let Emitted { mut kernels, stored, buffer_of, origins, parts } = emitted;
+    let Emitted { mut kernels, stored, buffer_of, origins, parts, .. } = emitted;
     let bytes = |b: usize| g.node(stored[b]).shape.size() * g.node(stored[b]).dtype.size();
     let outputs: Vec<Output> = (g.outputs.iter())
         .map(|&o| Output { buffer: buffer_of[&laid.layouts[o as usize].base], shape: *g.node(o).shape, dtype: g.node(o).dtype })

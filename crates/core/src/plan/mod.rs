@@ -3,8 +3,8 @@
 //! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
 //! the way, `picks` moves picked elements before the arithmetic on them, `batches` joins products that are parts of one, `products` folds
 //! sums and factors into matrix products, `slices` takes slices before arithmetic, `layout` turns views into strides, `fuse` groups what
-//! shares a loop, `recompute` repeats cheap arithmetic instead of storing it, `emit` writes the kernels, `order` runs early what frees
-//! memory, `memory` places the buffers.
+//! shares a loop, `recompute` repeats cheap arithmetic instead of storing it, `sinks` stores values where they would be copied to, `emit`
+//! writes the kernels, `order` runs early what frees memory, `memory` places the buffers.
 //! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one,
 //! `text` says with the tape what it computes and where, and `cost` what that takes.
 
@@ -26,6 +26,7 @@ mod picks;
 mod products;
 mod recompute;
 mod simplify;
+mod sinks;
 mod slices;
 pub(crate) mod text;
 mod verify;
@@ -152,7 +153,8 @@ pub(crate) fn plan_graph(graph: Graph, order: &[u32], options: &Options, keep_al
         recompute::recompute(&mut laid, &mut groups, keep_also);
     }
     verify::groups(&laid, &groups);
-    let emitted = emit::emit(&laid, &groups);
+    let sinks = if options.fuse { sinks::find(&laid, &groups, keep_also) } else { Default::default() };
+    let emitted = emit::emit(&laid, &groups, sinks);
     let emitted = if options.fuse { order::order(&laid, emitted, options, order) } else { emitted };
     let plan = memory::place(&laid, emitted, options, keep_also, order);
     verify::plan(&plan);

@@ -64,11 +64,11 @@ struct Order {
     reads: Vec<Vec<BufferId>>,
     writes: Vec<Vec<BufferId>>,
     fallible: Vec<bool>,
-    /// By buffer: bytes in the arena, the kernels that read it, how many of these have yet to run, and whether it is written.
+    /// By buffer: bytes in the arena, the kernels that read it, how many of these have yet to run, and how many that write it.
     bytes: Vec<usize>,
     readers: Vec<Vec<usize>>,
     unread: Vec<usize>,
-    written: Vec<bool>,
+    unwritten: Vec<usize>,
     /// By buffer, the input that it may take over, and the other way round.
     takes: Vec<Option<BufferId>>,
     taken_by: Vec<Option<usize>>,
@@ -102,10 +102,12 @@ impl Order {
         let mut bytes: Vec<usize> = emitted.stored.iter().map(|&id| g.node(id).shape.size() * g.node(id).dtype.size()).collect();
         bytes[..g.inputs].fill(0);
         g.outputs.iter().for_each(|&o| bytes[emitted.buffer_of[&laid.layouts[o as usize].base] as usize] = 0);
+        let mut unwritten = vec![0; buffers];
+        writes.iter().flatten().for_each(|&b| unwritten[b as usize] += 1);
         let fallible: Vec<bool> = kernels.iter().map(is_fallible).collect();
         Order {
             unread: readers.iter().map(Vec::len).collect(),
-            written: (0..buffers).map(|b| b < g.inputs).collect(),
+            unwritten,
             may_fail: fallible.iter().filter(|f| **f).count(),
             done: vec![false; kernels.len()],
             order: Vec::with_capacity(kernels.len()),
@@ -129,7 +131,7 @@ impl Order {
             self.done[at] = true;
             self.order.push(at);
             self.may_fail -= usize::from(self.fallible[at]);
-            self.writes[at].iter().for_each(|&b| self.written[b as usize] = true);
+            self.writes[at].iter().for_each(|&b| self.unwritten[b as usize] -= 1);
             self.reads[at].iter().for_each(|&b| self.unread[b as usize] -= 1);
             // What is there now has readers that may run; what one kernel alone has yet to read may be freed, or written over.
             let there = self.writes[at].iter().flat_map(|&b| &self.readers[b as usize]);
@@ -142,7 +144,7 @@ impl Order {
 
     /// Whether what a kernel reads is there, and nobody else wants the inputs that it writes over; nothing may fail after that.
     fn may_run(&self, at: usize) -> bool {
-        let there = self.reads[at].iter().all(|&b| self.written[b as usize]);
+        let there = self.reads[at].iter().all(|&b| self.unwritten[b as usize] == 0);
         let mut taken = self.writes[at].iter().filter_map(|&b| self.takes[b as usize]);
         there
             && taken.all(|input| {

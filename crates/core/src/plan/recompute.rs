@@ -34,7 +34,7 @@ pub(crate) fn recompute(laid: &mut Laid, groups: &mut Groups, kept: &[u32]) {
 }
 
 /// By base, the nodes of other groups that read it, and through which node.
-fn readers(laid: &Laid, groups: &Groups) -> Vec<Vec<(u32, u32)>> {
+pub(super) fn readers(laid: &Laid, groups: &Groups) -> Vec<Vec<(u32, u32)>> {
     let mut readers = vec![Vec::new(); laid.graph.nodes.len()];
     for (id, node) in laid.graph.nodes.iter().enumerate().filter(|(_, n)| !matches!(n.op, Op::View(..))) {
         for a in read(groups, id, node).iter().filter_map(|a| a.node()) {
@@ -48,7 +48,7 @@ fn readers(laid: &Laid, groups: &Groups) -> Vec<Vec<(u32, u32)>> {
 }
 
 /// Bases that stay in memory since they are wanted.
-fn stay(laid: &Laid, kept: &[u32]) -> FxHashSet<u32> {
+pub(super) fn stay(laid: &Laid, kept: &[u32]) -> FxHashSet<u32> {
     let kept = kept.iter().map(|&k| laid.graph.values[k as usize]).filter(|&n| n != DROPPED);
     laid.graph.outputs.iter().copied().chain(kept).map(|n| laid.layouts[n as usize].base).collect()
 }

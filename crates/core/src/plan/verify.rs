@@ -60,7 +60,10 @@ pub(crate) fn plan(p: &Plan) {
     if !cfg!(debug_assertions) {
         return;
     }
-    let mut written: Vec<bool> = p.buffers.iter().map(|b| matches!(b, Placed::Input(_))).collect();
+    let mut unwritten = vec![0; p.buffers.len()];
+    p.kernels.iter().flat_map(|k| once(touches(k).1)).for_each(|b| unwritten[b as usize] += 1);
+    let is_input = |b: BufferId| matches!(p.buffers[b as usize], Placed::Input(_));
+    let mut written: Vec<bool> = (0..p.buffers.len() as BufferId).map(is_input).collect();
     for (at, kernel) in p.kernels.iter().enumerate() {
         let (reads, writes) = touches(kernel);
         for place in reads {
@@ -70,10 +73,12 @@ pub(crate) fn plan(p: &Plan) {
         match kernel {
             Kernel::Fused(k) => k.stores.iter().for_each(|s| within(p, at, &s.to)),
             Kernel::Place(k) => k.pieces.iter().for_each(|(_, to)| within(p, at, to)),
+            Kernel::Contract(k) => within(p, at, &k.out),
             _ => {} // the others write all of their buffer
         }
-        for b in writes {
-            written[b as usize] = true;
+        for b in once(writes) {
+            unwritten[b as usize] -= 1;
+            written[b as usize] = unwritten[b as usize] == 0;
         }
         if let Kernel::Fused(k) = kernel {
             assert!(k.code.iter().all(|i| !i.args[..i.instr.arity()].contains(&i.out)), "plan: kernel {at} writes an argument's register");
@@ -81,6 +86,13 @@ pub(crate) fn plan(p: &Plan) {
     }
     assert!(p.outputs.iter().all(|o| written[o.buffer as usize]), "plan: a result that nothing writes");
     no_overlaps(p);
+}
+
+/// The same buffers, each once.
+fn once(mut buffers: Vec<BufferId>) -> Vec<BufferId> {
+    buffers.sort_unstable();
+    buffers.dedup();
+    buffers
 }
 
 /// All elements of an operand of kernel `at` lie in its buffer.

@@ -1,0 +1,114 @@
+//! Which values are stored straight where they would be copied to? Those that nothing else reads.
+//!
+//! A copy into another order, and each piece of a whole that is put together, is a loop that only moves what another kernel has just
+//! written. Where that kernel can, it writes to the copy's place at once; a copy all of whose pieces do so is no kernel any more.
+
+use super::{
+    emit::pieces,
+    fuse::{Groups, NONE, Role},
+    graph::{Graph, Layout, Op},
+    layout::Laid,
+    recompute::{readers, stay},
+};
+use crate::{Instr, Shape};
+use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
+
+/// By node, where its elements lie in the buffer of another, the layout's base.
+pub(crate) type Sinks = FxHashMap<u32, Layout>;
+
+/// Shorter rows are copied as fast as they are written apart.
+const SHORTEST: usize = 16;
+
+/// Finds them; the values of `kept` nodes stay where they are.
+pub(crate) fn find(laid: &Laid, groups: &Groups, kept: &[u32]) -> Sinks {
+    let (readers, stay) = (readers(laid, groups), stay(laid, kept));
+    let g = &laid.graph;
+    let mut sinks = Sinks::default();
+    // From the end, so that where a copy goes is known before what it copies.
+    for id in (0..g.nodes.len() as u32).rev().filter(|&id| groups.of[id as usize] != NONE) {
+        let own = sinks.get(&id).cloned().unwrap_or_else(|| Layout::dense(id, &g.node(id).shape));
+        for (piece, to) in targets(g, groups, id, &own) {
+            let base = laid.layouts[piece as usize].base;
+            let wanted = readers[base as usize].iter().filter(|r| groups.of[r.0 as usize] != NONE).count();
+            let alone = wanted == 1 && !stay.contains(&base) && g.node(base).dtype == g.node(id).dtype;
+            let seen = Seen { shape: &g.node(piece).shape, layout: &laid.layouts[piece as usize] };
+            if alone
+                && let Some(layout) = seen.back(&g.node(base).shape, &to)
+                && can_write(g, groups, base, &layout)
+            {
+                sinks.insert(base, layout);
+            }
+        }
+    }
+    sinks
+}
+
+/// What node `id` copies, if it does nothing else, and where to.
+fn targets(g: &Graph, groups: &Groups, id: u32, own: &Layout) -> Vec<(u32, Layout)> {
+    let node = g.node(id);
+    match &node.op {
+        Op::Place(attrs) => {
+            let pieces = pieces(node, attrs, own);
+            let size: usize = pieces.iter().map(|(piece, _)| g.node(*piece).shape.size()).sum();
+            if size == node.shape.size() { pieces } else { Vec::new() }
+        }
+        Op::Do(Instr::Copy, _) if groups.list[groups.of[id as usize] as usize].members == [id] => {
+            node.args[0].node().map(|x| (x, own.clone())).into_iter().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the kernel of `id` can write its elements there: rows stay rows.
+fn can_write(g: &Graph, groups: &Groups, id: u32, layout: &Layout) -> bool {
+    let shape = &g.node(id).shape;
+    let row = |axis: usize| shape[axis] >= SHORTEST && layout.strides[axis] == 1;
+    match (&g.node(id).op, shape.rank()) {
+        (Op::Contract, rank) => shape[rank - 2..].iter().all(|&d| d >= SHORTEST) && (row(rank - 1) || row(rank - 2)),
+        (Op::Do(..), rank @ 1..) => groups.roles[id as usize] == Role::Each && row(rank - 1),
+        _ => false,
+    }
+}
+
+/// A value as a view shows it.
+struct Seen<'a> {
+    shape: &'a Shape,
+    layout: &'a Layout,
+}
+
+impl Seen<'_> {
+    /// The layout of the whole base, where its elements go to where the view's elements go by `to`.
+    fn back(&self, base: &Shape, to: &Layout) -> Option<Layout> {
+        let whole = self.shape.size() == base.size() && self.layout.offset == 0 && base.size() > 0;
+        if !whole || (0..self.shape.rank()).any(|axis| self.shape[axis] > 1 && self.layout.strides[axis] <= 0) {
+            return None;
+        }
+        let dense = base.strides();
+        let stride = |axis: usize| {
+            if base[axis] == 1 {
+                return Some(0);
+            }
+            // The axis of the view that steps over this axis of the base, and how often.
+            let over = |&j: &usize| {
+                let (step, times) = (self.layout.strides[j], dense[axis] / self.layout.strides[j].max(1));
+                self.shape[j] > 1 && dense[axis] % step == 0 && times as usize * base[axis] <= self.shape[j]
+            };
+            let j = (0..self.shape.rank()).find(over)?;
+            Some(to.strides[j] * (dense[axis] / self.layout.strides[j]))
+        };
+        let strides = (0..base.rank()).map(stride).collect::<Option<SmallVec<[isize; 2]>>>()?;
+        Some(Layout { base: to.base, offset: to.offset, strides })
+    }
+}
+
+/// Nodes that are written by the kernels of what they copy.
+pub(super) fn filled(laid: &Laid, groups: &Groups, sinks: &Sinks) -> FxHashSet<u32> {
+    let g = &laid.graph;
+    let is_filled = |&id: &u32| {
+        let own = Layout::dense(id, &g.node(id).shape);
+        let targets = targets(g, groups, id, &own);
+        !targets.is_empty() && targets.iter().all(|(piece, _)| sinks.contains_key(&laid.layouts[*piece as usize].base))
+    };
+    (0..g.nodes.len() as u32).filter(|&id| groups.of[id as usize] != NONE).filter(is_filled).collect()
+}
