@@ -6,6 +6,7 @@ use super::{
     prepare::{FoldOp, Op, Prepared},
     scratch,
     space::{self, BLOCK, Filled, Index},
+    stream,
 };
 use crate::execute::{
     frame::{Fault, Frame},
@@ -114,6 +115,9 @@ impl Prepared {
                 Nest::Columns { .. } => (first..end).for_each(|unit| worker.columns(unit)),
                 Nest::Rows { .. } => (first..end).for_each(|unit| worker.rows(unit)),
             }
+            if self.stores.iter().any(|s| s.streamed) {
+                stream::finish();
+            }
         });
     }
 }
@@ -220,7 +224,9 @@ impl<'a> Worker<'a> {
             let from = self.pointers[store.slot];
             // SAFETY: the place lies in its buffer; where a pointer was loaded from the same memory, it is the same block.
             unsafe {
-                if store.to.is_pointer() {
+                if store.streamed {
+                    stream::copy(from, store.to.pointer(self.frame, flat, index), n * store.to.size);
+                } else if store.to.is_pointer() {
                     from.copy_to(store.to.pointer(self.frame, flat, index), n * store.to.size);
                 } else {
                     store.to.store(&self.kernel.space, self.frame, index, n, from);

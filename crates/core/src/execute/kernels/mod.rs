@@ -26,5 +26,6 @@ pub mod pool;
 pub mod scan;
 pub mod scan_nan;
 pub mod strided;
+mod stream;
 mod tiles;
 mod transpose;

@@ -9,8 +9,9 @@ use super::{
     pointwise, rows,
     scratch::Layout,
     space::{BLOCK, Filled, Operand, Space},
+    stream,
 };
-use crate::plan::kernel::{BufferId, FoldStore, Fused, Inst, Load, Reg, ScalarSource};
+use crate::plan::kernel::{BufferId, FoldStore, Fused, Inst, Load, Reg, ScalarSource, Store};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -48,6 +49,8 @@ pub(super) struct StoreOp {
     pub(super) slot: usize,
     /// The instruction that computes it writes to memory at once.
     pub(super) direct: bool,
+    /// It goes past the caches.
+    pub(super) streamed: bool,
 }
 
 pub(super) struct FoldOp {
@@ -164,7 +167,7 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
     let mut compiler = Compiler {
         kernel,
         isa,
-        direct: direct_stores(kernel, &targets),
+        direct: direct_stores(kernel, &targets, space.size),
         outlives: outlives_next(kernel),
         direct_slots: vec![None; targets.len()],
         code: Vec::with_capacity(kernel.code.len()),
@@ -185,7 +188,12 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
         .into_iter()
         .zip(&kernel.stores)
         .zip(&direct_slots)
-        .map(|((to, store), direct)| StoreOp { to, slot: direct.unwrap_or_else(|| slots.of(store.reg)), direct: direct.is_some() })
+        .map(|((to, store), direct)| StoreOp {
+            slot: direct.unwrap_or_else(|| slots.of(store.reg)),
+            direct: direct.is_some(),
+            streamed: is_streamed(store, &to, space.size),
+            to,
+        })
         .collect();
     let extent = |dims: &[usize]| dims.iter().product::<usize>();
     let counts = [extent(&kernel.dims[..outer]), extent(&kernel.dims[outer..inner]), extent(&kernel.dims[inner..])];
@@ -241,15 +249,20 @@ fn is_overwritten(kernel: &Fused, load: &Load) -> bool {
 }
 
 /// The instructions that may write to a store's memory at once, and that store.
-fn direct_stores(kernel: &Fused, targets: &[Operand]) -> FxHashMap<usize, usize> {
+fn direct_stores(kernel: &Fused, targets: &[Operand], size: usize) -> FxHashMap<usize, usize> {
     let writer: FxHashMap<Reg, usize> = kernel.code.iter().enumerate().map(|(at, inst)| (inst.out, at)).collect();
     let mut direct = FxHashMap::default();
     for (number, (store, to)) in kernel.stores.iter().zip(targets).enumerate() {
-        if let Some(&at) = writer.get(&store.reg).filter(|_| !store.in_place && to.is_pointer()) {
+        if let Some(&at) = writer.get(&store.reg).filter(|_| !store.in_place && to.is_pointer() && !is_streamed(store, to, size)) {
             direct.entry(at).or_insert(number);
         }
     }
     direct
+}
+
+/// Whether a store of `size` elements goes past the caches.
+fn is_streamed(store: &Store, to: &Operand, size: usize) -> bool {
+    to.is_pointer() && !store.in_place && stream::pays(size * to.size)
 }
 
 /// By instruction, whether its result is read after the next instruction.
