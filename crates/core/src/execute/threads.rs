@@ -53,6 +53,8 @@ type Panic = Box<dyn Any + Send>;
 
 /// Far above what a kernel can use; keeps a wrong setting from exhausting the system.
 const MAX_THREADS: usize = 1024;
+/// At most so many shares of a job's tasks.
+const SHARES: usize = 64;
 /// How long an idle worker spins at least and at most before it sleeps. Waking it costs some 30 µs.
 const SPIN: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
 
@@ -67,8 +69,8 @@ static POOL: Pool = Pool {
     threads: AtomicUsize::new(0),
     busy: AtomicBool::new(false),
     state: Line(AtomicU64::new(0)),
-    next: Line(AtomicUsize::new(0)),
-    job: Line(UnsafeCell::new(Job { work: &nothing, tasks: 0, generation: 0 })),
+    next: [const { Line(AtomicUsize::new(0)) }; SHARES],
+    job: Line(UnsafeCell::new(Job { work: &nothing, tasks: 0, shares: 1, generation: 0 })),
     sleepers: AtomicUsize::new(0),
     sleep: Mutex::new(()),
     wake: Condvar::new(),
@@ -87,8 +89,8 @@ struct Pool {
     busy: AtomicBool,
     /// Job number, [`OPEN`], [`INSIDE`].
     state: Line<AtomicU64>,
-    /// The first task that nobody has claimed.
-    next: Line<AtomicUsize>,
+    /// In each share of the tasks, how many have been claimed.
+    next: [Line<AtomicUsize>; SHARES],
     /// Written by the holder of `busy` while the state is closed and nobody inside; read by those inside.
     job: Line<UnsafeCell<Job>>,
     sleepers: AtomicUsize,
@@ -101,6 +103,8 @@ struct Pool {
 struct Job {
     work: *const (dyn Fn(usize) + Sync),
     tasks: usize,
+    /// In how many shares they are claimed: one for each thread.
+    shares: usize,
     /// Workers of an older generation leave for good: there is one generation per number of threads asked for.
     generation: usize,
 }
@@ -115,7 +119,7 @@ impl Pool {
         let closed = self.state.0.load(Ordering::Relaxed);
         self.state.0.store((closed & !INSIDE & !OPEN) + EPOCH + OPEN, Ordering::SeqCst);
         self.wake_up(wanted);
-        self.work_off();
+        self.work_off(0);
         self.state.0.fetch_and(!OPEN, Ordering::Relaxed);
         let mut patience = 0u32;
         // Acquire: what the workers wrote is visible afterwards.
@@ -138,13 +142,13 @@ impl Pool {
             // Distinct from the one before, and it tells the number of threads.
             job.generation = (job.generation / (MAX_THREADS + 1) + 1) * (MAX_THREADS + 1) + wanted;
         }
-        (job.work, job.tasks) = (work, tasks);
+        (job.work, job.tasks, job.shares) = (work, tasks, wanted.min(SHARES));
         let (generation, epoch) = (job.generation, self.state.0.load(Ordering::Relaxed) / EPOCH);
-        self.next.0.store(0, Ordering::Relaxed);
+        self.next[..job.shares].iter().for_each(|n| n.0.store(0, Ordering::Relaxed));
         if changed {
             for i in 1..wanted {
                 // Without a worker the caller does its share.
-                _ = thread::Builder::new().name(format!("wengert-{i}")).spawn(move || self.serve(generation, epoch));
+                _ = thread::Builder::new().name(format!("wengert-{i}")).spawn(move || self.serve(i, generation, epoch));
             }
             return usize::MAX; // those of older generations must all hear of it
         }
@@ -160,29 +164,34 @@ impl Pool {
         }
     }
 
-    /// Claims tasks until there are none. Called by the thread that opened the job and by those inside.
-    fn work_off(&self) {
+    /// Claims tasks until there are none. Called by the thread that opened the job, which is number 0, and by those inside.
+    ///
+    /// Each begins with a share of its own, the same part of every job: what it wrote in one kernel is in its cache for the next.
+    fn work_off(&self, number: usize) {
         // SAFETY: while somebody is inside, or holds `busy`, nobody else writes the job.
         let job = unsafe { *self.job.0.get() };
         // SAFETY: the function outlives the job, see `publish`.
         let work = unsafe { &*job.work };
         let all = AssertUnwindSafe(|| {
-            loop {
-                let task = self.next.0.fetch_add(1, Ordering::Relaxed);
-                if task >= job.tasks {
-                    return;
+            for share in (0..job.shares).map(|i| (number + i) % job.shares) {
+                let (first, end) = (job.tasks * share / job.shares, job.tasks * (share + 1) / job.shares);
+                loop {
+                    let task = first + self.next[share].0.fetch_add(1, Ordering::Relaxed);
+                    if task >= end {
+                        break;
+                    }
+                    work(task);
                 }
-                work(task);
             }
         });
         if let Err(panic) = catch_unwind(all) {
-            self.next.0.store(job.tasks, Ordering::Relaxed);
+            self.next[..job.shares].iter().for_each(|n| n.0.store(job.tasks, Ordering::Relaxed));
             lock(&self.panic).get_or_insert(panic);
         }
     }
 
     /// The life of a worker.
-    fn serve(&self, generation: usize, mut epoch: u64) {
+    fn serve(&self, number: usize, generation: usize, mut epoch: u64) {
         let mut spin = SPIN[1];
         loop {
             let idle = Instant::now();
@@ -196,7 +205,7 @@ impl Pool {
             // SAFETY: this worker is inside.
             let current = unsafe { (*self.job.0.get()).generation } == generation;
             if current {
-                self.work_off();
+                self.work_off(number);
             }
             self.state.0.fetch_sub(1, Ordering::Release);
             if !current {
