@@ -58,19 +58,18 @@ const SHARES: usize = 64;
 /// How long an idle worker spins at least and at most before it sleeps. Waking it costs some 30 µs.
 const SPIN: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
 
-/// In [`Pool::state`]: the number of workers inside the job.
+/// In [`Post::state`]: the number of workers inside the job.
 const INSIDE: u64 = (1 << 16) - 1;
-/// In [`Pool::state`]: whether workers may still enter.
+/// In [`Post::state`]: whether workers may still enter.
 const OPEN: u64 = 1 << 16;
-/// In [`Pool::state`]: one job more.
+/// In [`Post::state`]: one job more.
 const EPOCH: u64 = 1 << 17;
 
 static POOL: Pool = Pool {
     threads: AtomicUsize::new(0),
     busy: AtomicBool::new(false),
-    state: Line(AtomicU64::new(0)),
+    post: Line(Post { state: AtomicU64::new(0), job: UnsafeCell::new(Job { work: &nothing, tasks: 0, shares: 1, generation: 0 }) }),
     next: [const { Line(AtomicUsize::new(0)) }; SHARES],
-    job: Line(UnsafeCell::new(Job { work: &nothing, tasks: 0, shares: 1, generation: 0 })),
     sleepers: AtomicUsize::new(0),
     sleep: Mutex::new(()),
     wake: Condvar::new(),
@@ -87,16 +86,21 @@ struct Pool {
     threads: AtomicUsize,
     /// Held by the thread that hands out a job.
     busy: AtomicBool,
-    /// Job number, [`OPEN`], [`INSIDE`].
-    state: Line<AtomicU64>,
+    post: Line<Post>,
     /// In each share of the tasks, how many have been claimed.
     next: [Line<AtomicUsize>; SHARES],
-    /// Written by the holder of `busy` while the state is closed and nobody inside; read by those inside.
-    job: Line<UnsafeCell<Job>>,
     sleepers: AtomicUsize,
     sleep: Mutex<()>,
     wake: Condvar,
     panic: Mutex<Option<Panic>>,
+}
+
+/// What tells workers of a job, all on one line of the cache.
+struct Post {
+    /// Job number, [`OPEN`], [`INSIDE`].
+    state: AtomicU64,
+    /// Written by the holder of `busy` while the state is closed and nobody inside; read by those inside.
+    job: UnsafeCell<Job>,
 }
 
 #[derive(Clone, Copy)]
@@ -116,14 +120,14 @@ impl Pool {
     /// Opens a job, works on it, closes it, and waits for those who are inside.
     fn share(&'static self, tasks: usize, work: &(dyn Fn(usize) + Sync)) -> Result<(), Panic> {
         let wanted = self.publish(tasks, work);
-        let closed = self.state.0.load(Ordering::Relaxed);
-        self.state.0.store((closed & !INSIDE & !OPEN) + EPOCH + OPEN, Ordering::SeqCst);
+        let closed = self.post.0.state.load(Ordering::Relaxed);
+        self.post.0.state.store((closed & !INSIDE & !OPEN) + EPOCH + OPEN, Ordering::SeqCst);
         self.wake_up(wanted);
         self.work_off(0);
-        self.state.0.fetch_and(!OPEN, Ordering::Relaxed);
+        self.post.0.state.fetch_and(!OPEN, Ordering::Relaxed);
         let mut patience = 0u32;
         // Acquire: what the workers wrote is visible afterwards.
-        while self.state.0.load(Ordering::Acquire) & INSIDE != 0 {
+        while self.post.0.state.load(Ordering::Acquire) & INSIDE != 0 {
             patience += 1;
             if patience < 2000 { spin_loop() } else { thread::yield_now() }
         }
@@ -136,14 +140,14 @@ impl Pool {
         let work = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(work) };
         let wanted = threads().max(1);
         // SAFETY: this thread holds `busy`, the state is closed and nobody is inside.
-        let job = unsafe { &mut *self.job.0.get() };
+        let job = unsafe { &mut *self.post.0.job.get() };
         let changed = job.generation % (MAX_THREADS + 1) != wanted;
         if changed {
             // Distinct from the one before, and it tells the number of threads.
             job.generation = (job.generation / (MAX_THREADS + 1) + 1) * (MAX_THREADS + 1) + wanted;
         }
         (job.work, job.tasks, job.shares) = (work, tasks, wanted.min(SHARES));
-        let (generation, epoch) = (job.generation, self.state.0.load(Ordering::Relaxed) / EPOCH);
+        let (generation, epoch) = (job.generation, self.post.0.state.load(Ordering::Relaxed) / EPOCH);
         self.next[..job.shares].iter().for_each(|n| n.0.store(0, Ordering::Relaxed));
         if changed {
             for i in 1..wanted {
@@ -169,7 +173,7 @@ impl Pool {
     /// Each begins with a share of its own, the same part of every job: what it wrote in one kernel is in its cache for the next.
     fn work_off(&self, number: usize) {
         // SAFETY: while somebody is inside, or holds `busy`, nobody else writes the job.
-        let job = unsafe { *self.job.0.get() };
+        let job = unsafe { *self.post.0.job.get() };
         // SAFETY: the function outlives the job, see `publish`.
         let work = unsafe { &*job.work };
         let all = AssertUnwindSafe(|| {
@@ -194,20 +198,16 @@ impl Pool {
     fn serve(&self, number: usize, generation: usize, mut epoch: u64) {
         let mut spin = SPIN[1];
         loop {
-            let idle = Instant::now();
-            let state = self.wait_for_job(epoch, idle, spin);
-            let waited = idle.elapsed();
-            spin = if waited < SPIN[1] { (2 * waited).max(SPIN[0]).min(SPIN[1]) } else { SPIN[0] };
-            epoch = state / EPOCH;
-            if !self.enter(epoch) {
-                continue;
-            }
+            epoch = self.wait_for_job(epoch, &mut spin) / EPOCH;
+            let inside = self.enter(epoch);
             // SAFETY: this worker is inside.
-            let current = unsafe { (*self.job.0.get()).generation } == generation;
-            if current {
-                self.work_off(number);
+            let current = !inside || unsafe { (*self.post.0.job.get()).generation } == generation;
+            if inside {
+                if current {
+                    self.work_off(number);
+                }
+                self.post.0.state.fetch_sub(1, Ordering::Release);
             }
-            self.state.0.fetch_sub(1, Ordering::Release);
             if !current {
                 return;
             }
@@ -216,9 +216,9 @@ impl Pool {
 
     /// Enters the job of this number unless it is closed already.
     fn enter(&self, epoch: u64) -> bool {
-        let mut state = self.state.0.load(Ordering::Relaxed);
+        let mut state = self.post.0.state.load(Ordering::Relaxed);
         while state & OPEN != 0 && state / EPOCH == epoch {
-            match self.state.0.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
+            match self.post.0.state.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => state = now,
             }
@@ -226,10 +226,11 @@ impl Pool {
         false
     }
 
-    /// The state as soon as there is a job after number `epoch`.
-    fn wait_for_job(&self, epoch: u64, since: Instant, spin: Duration) -> u64 {
-        let news = |order| Some(self.state.0.load(order)).filter(|s| s / EPOCH != epoch);
-        while since.elapsed() < spin {
+    /// The state as soon as there is a job after number `epoch`. Sleeps after `spin`, which is set by how long that was of use.
+    fn wait_for_job(&self, epoch: u64, spin: &mut Duration) -> u64 {
+        let since = Instant::now();
+        let news = |order| Some(self.post.0.state.load(order)).filter(|s| s / EPOCH != epoch);
+        while since.elapsed() < *spin {
             for _ in 0..32 {
                 if let Some(state) = news(Ordering::Relaxed) {
                     return state;
@@ -246,6 +247,8 @@ impl Pool {
             }
         };
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        let waited = since.elapsed();
+        *spin = if waited < SPIN[1] { (2 * waited).max(SPIN[0]).min(SPIN[1]) } else { SPIN[0] };
         state
     }
 }

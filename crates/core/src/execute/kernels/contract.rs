@@ -30,6 +30,8 @@ const ENOUGH: usize = 8;
 const WIDTH: usize = 64;
 /// Fewest rows of a part: packing its columns of `b` should be little beside them.
 const HEIGHT: usize = 64;
+/// Elements of a right operand that every core has in its cache beside other things.
+const SMALL: usize = 1 << 15;
 /// Fewest terms of a partial sum.
 const TERMS: usize = 1 << 11;
 /// From so many elements on, left operands that the library is given row by row are gathered once for all parts across.
@@ -65,7 +67,7 @@ fn products<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
         if count == 1 && partial_sums(m, n, terms) > 1 {
             return all.by_partial_sums();
         }
-        let cut = Cut::of(m, n, work);
+        let cut = Cut::of(m, n, work, all.rows_first());
         if cut.parts() > 1 {
             return all.cut(cut);
         }
@@ -148,14 +150,22 @@ struct Cut {
 }
 
 impl Cut {
-    /// The longer side is cut: then each core keeps the smaller operand in its cache and reads its share of the larger one once.
-    fn of(m: usize, n: usize, work: usize) -> Cut {
+    /// The longer side is cut: then each core keeps the smaller operand in its cache and reads its share of the larger one once. Rows are
+    /// cut first, where `b` is small and lies row by row: then what a core makes of rows is in its own cache for the next kernel.
+    fn of(m: usize, n: usize, work: usize, rows_first: bool) -> Cut {
         let wanted = if work < 2 * TASK { 1 } else { (work / PART).clamp(2, ENOUGH) };
         let narrow = n < WIDTH / 2;
-        let (highest, widest) = (m / if narrow { 8 } else { HEIGHT }, n / WIDTH);
+        let highest = m / if narrow {
+            8
+        } else if rows_first {
+            16
+        } else {
+            HEIGHT
+        };
+        let widest = n / WIDTH;
         let cut = |parts: usize, most: usize| parts.min(most).max(1);
         let (mut across, mut down) = (cut(wanted, widest), cut(wanted, highest));
-        if m > n {
+        if m > n || rows_first {
             across = cut(wanted.div_ceil(down), widest);
         } else {
             down = cut(wanted.div_ceil(across), highest);
@@ -180,7 +190,7 @@ impl Cut {
 
 /// How many partial sums a product is put together from.
 fn partial_sums(m: usize, n: usize, terms: usize) -> usize {
-    let cut = Cut::of(m, n, m * n * terms).parts();
+    let cut = Cut::of(m, n, m * n * terms, false).parts();
     if cut > 1 { 1 } else { (m * n * terms / (2 * TASK)).min(terms / TERMS).clamp(1, ENOUGH) }
 }
 
@@ -235,6 +245,12 @@ impl<T: Engine> Products<'_, T> {
             let [rows, cols] = cut.part(task % cut.parts(), m, n);
             self.part(task / cut.parts(), rows, cols);
         });
+    }
+
+    /// Whether the right operands are small and lie row by row, so that the library needs no copy of them.
+    fn rows_first(&self) -> bool {
+        let small = self.batch.terms * self.batch.n <= SMALL;
+        small && self.kernel.terms.iter().all(|t| t.b.strides[self.rank() - 1] == 1)
     }
 
     /// Gathers the left operands, if they are large and several parts would do it.

@@ -10,7 +10,9 @@ const CHUNK: usize = 1 << 15;
 const ENOUGH: usize = 64;
 /// The most chunks, and the most tasks.
 const MOST: [usize; 2] = [64, 256];
-/// The least work of a task, in tenths of a nanosecond: half of what sharing needs to pay.
+/// The least work that is shared, in tenths of a nanosecond: handing it over takes 1 to 2 µs, and then data goes from core to core.
+const SHARED: usize = 50_000;
+/// The least work of a task, in tenths of a nanosecond.
 const TASK: usize = 16_000;
 
 /// The loops around the blocks. Units are folded independently, each with a partial result for each of its columns.
@@ -79,6 +81,9 @@ impl Nest {
 
 /// How many tasks that much work, in tenths of a nanosecond, is split into.
 pub fn tasks(work: usize, units: usize) -> usize {
+    if work < SHARED {
+        return 1;
+    }
     // Larger ones where there is enough for all threads, since a task has to set up its registers.
     let tasks = (work / TASK).min(8 + work / (10 * TASK)).min(MOST[1]).min(units);
     if tasks < 2 { 1 } else { tasks }
