@@ -170,3 +170,19 @@ fn slices_of_arithmetic_are_computed_where_they_are_read() {
     let rows = a.tanh().chunk(20, 0);
     check(rows.iter().fold(rows[0], |sum, &row| sum + row), 0, 2);
 }
+
+#[test]
+fn a_matrix_that_many_thin_products_turn_is_turned_once() {
+    for dtype in [DType::F32, DType::F64] {
+        let tape = Tape::new();
+        let leaf = |shape: &[usize], seed| tape.leaf(&Array::uniform(DType::F64, shape, -0.4, 0.4, seed).cast(dtype));
+        let (x, w) = (leaf(&[3, 8], 1), leaf(&[8, 8], 2));
+        let y = (0..10).fold(x, |y, _| y.matmul(w.t()).tanh());
+        let plan = tape.plan(&y).to_string();
+        assert_eq!(plan.matches("permute;").count(), 1, "{plan}");
+        let (expected, value) = (y.reference(), y.value());
+        for (e, v) in expected.data.iter().zip(value.to_f64_vec()) {
+            assert!((e - v).abs() < 1e-6, "expected {e}, got {v}\n{plan}");
+        }
+    }
+}

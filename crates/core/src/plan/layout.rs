@@ -1,8 +1,15 @@
-//! Where does each value lie? Views become offsets and strides into their base; where strides can't express one, a copy is inserted.
+//! Where does each value lie? Views become offsets and strides into their base; where strides can't express one, a copy is inserted, and
+//! where many products would each turn the same matrix.
 
 use super::graph::{Arg, AttrList, DROPPED, Graph, Layout, Node, Op};
 use crate::{Instr, View};
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::smallvec;
+
+/// Products of so few rows spend much of their time on turning a transposed right operand.
+const FEW_ROWS: usize = 64;
+/// So many products pay for a copy.
+const OFTEN: usize = 8;
 
 /// A graph and the layout of each of its nodes.
 pub(crate) struct Laid {
@@ -12,9 +19,11 @@ pub(crate) struct Laid {
 
 /// Resolves views. Afterwards every view has a layout, and every wanted result lies densely from the first element of its base on.
 pub(crate) fn lay_out(graph: Graph) -> Laid {
+    let turned = often_turned(&graph);
     let mut laid = Laid { layouts: Vec::with_capacity(graph.nodes.len()), graph };
     // Nodes stay where they are, up to the first that wants a copy before it.
     while let Some(node) = laid.graph.nodes.get(laid.layouts.len())
+        && !turned.contains(&(laid.layouts.len() as u32))
         && let Some(layout) = laid.layout(node)
     {
         laid.layouts.push(layout);
@@ -22,7 +31,8 @@ pub(crate) fn lay_out(graph: Graph) -> Laid {
     let mut number: Vec<u32> = (0..laid.layouts.len() as u32).collect();
     for mut node in laid.graph.nodes.split_off(number.len()) {
         node.renumber(&number);
-        number.push(laid.push(node));
+        let view = laid.push(node);
+        number.push(if turned.contains(&(number.len() as u32)) { laid.copy(view) } else { view });
     }
     for i in 0..laid.graph.outputs.len() {
         let o = number[laid.graph.outputs[i] as usize];
@@ -32,6 +42,19 @@ pub(crate) fn lay_out(graph: Graph) -> Laid {
         *v = number[*v as usize];
     }
     laid
+}
+
+/// Transposed matrices that are the right operand of many products of few rows, as the weights of a recurrent layer are in the backward.
+fn often_turned(g: &Graph) -> FxHashSet<u32> {
+    let mut products: FxHashMap<u32, usize> = FxHashMap::default();
+    for node in g.nodes.iter().filter(|n| n.op == Op::Contract && n.shape.rank() == 2 && n.shape[0] <= FEW_ROWS) {
+        for b in node.args.chunks_exact(3).filter_map(|term| term[1].node()) {
+            *products.entry(b).or_default() += 1;
+        }
+    }
+    let is_transpose = |id: &u32| g.node(*id).op == Op::View(View::Permute, smallvec![1, 0]);
+    products.retain(|id, &mut n| n >= OFTEN && is_transpose(id));
+    products.into_keys().collect()
 }
 
 impl Laid {

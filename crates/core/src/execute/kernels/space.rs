@@ -1,8 +1,13 @@
 //! Where do the elements of a fused loop's operands lie, and how does a block of them come into a register and out again?
 
-use super::isa::{self, BlockFn, BlockLoop, Isa};
+use super::{
+    gemm::Matrix,
+    isa::{self, BlockFn, BlockLoop, Isa},
+    strided::Shared,
+    transpose::gather,
+};
 use crate::{
-    MAX_RANK,
+    Element, MAX_RANK,
     execute::frame::{Frame, RawBuffer},
     plan::kernel::{BufferId, Dims, Place, Strides},
 };
@@ -252,11 +257,29 @@ impl Operand {
         // SAFETY: passed on.
         unsafe {
             match self.size {
+                4 if self.is_turned(space, n, index) => self.load_turned::<f32>(space, frame, index, into),
+                8 if self.is_turned(space, n, index) => self.load_turned::<f64>(space, frame, index, into),
                 1 => self.load_as::<u8>(space, frame, index, n, into),
                 4 => self.load_as::<u32>(space, frame, index, n, into),
                 _ => self.load_as::<u64>(space, frame, index, n, into),
             }
         }
+    }
+
+    /// Whether the block is a whole tile over the last two axes, of which not the last is dense here.
+    fn is_turned(&self, space: &Space, n: usize, index: &Index) -> bool {
+        let Some(row) = space.dims.len().checked_sub(2) else { return false };
+        self.strides[row] == 1 && self.strides[row + 1] > 1 && n == space.dims[row] * space.last && index[row..row + 2] == [0, 0]
+    }
+
+    /// Loads such a tile; `T` only tells the size of an element.
+    unsafe fn load_turned<T: Element>(&self, space: &Space, frame: &Frame, index: &Index, into: *mut u8) {
+        let (row, at) = (space.dims.len() - 2, self.start(index));
+        let dims = [space.dims[row], space.last];
+        self.check::<T>(frame, at, self.strides[row + 1], dims[1]);
+        let data = Shared::new(self.memory(frame).ptr.cast::<T>().wrapping_offset(at));
+        // SAFETY: all elements of the tile are in the buffer, and the register has room for them.
+        unsafe { gather(Matrix { data, row: 1, col: self.strides[row + 1] }, dims, into.cast(), dims[1]) };
     }
 
     unsafe fn load_as<T: Copy>(&self, space: &Space, frame: &Frame, index: &Index, n: usize, into: *mut u8) {
