@@ -8,7 +8,7 @@ use super::{
     maths::Real,
 };
 use crate::{DType, Fold};
-use std::{cmp::Ordering, hint::black_box, marker::PhantomData, slice};
+use std::{cmp::Ordering, hint::black_box, marker::PhantomData, mem::MaybeUninit, slice};
 
 /// What is known of a fold so far.
 #[derive(Clone, Copy, Debug)]
@@ -312,12 +312,24 @@ impl<C: Combine> FoldLoop for Total<C> {
         }
     }
     unsafe fn reset(acc: Accumulators, n: usize) {
-        for j in 0..n {
-            // SAFETY: the caller gives `n` accumulators.
-            unsafe {
-                acc.narrow.cast::<C::T>().add(j).write(C::neutral());
-                acc.wide.cast::<C::Wide>().add(j).write(C::widen(C::neutral()));
+        // SAFETY: the caller gives `n` accumulators.
+        unsafe {
+            slice::from_raw_parts_mut(acc.narrow.cast::<MaybeUninit<C::T>>(), n).fill(MaybeUninit::new(C::neutral()));
+            slice::from_raw_parts_mut(acc.wide.cast::<MaybeUninit<C::Wide>>(), n).fill(MaybeUninit::new(C::widen(C::neutral())));
+        }
+    }
+    unsafe fn collect(acc: Accumulators, n: usize, columns: usize, states: *mut State) {
+        // SAFETY: the caller gives `n` accumulators.
+        let wide = unsafe { slice::from_raw_parts_mut(acc.wide.cast::<C::Wide>(), n) };
+        let (first, rows) = wide.split_at_mut(columns.min(n));
+        for row in rows.chunks(columns.max(1)) {
+            for (sum, &v) in first.iter_mut().zip(row) {
+                *sum = C::combine_wide(*sum, v);
             }
+        }
+        for (j, sum) in first.iter().enumerate() {
+            // SAFETY: there is room for a state of each column.
+            unsafe { states.add(j).write(State { bits: sum.to_bits64(), index: -1 }) };
         }
     }
     #[inline(always)]
