@@ -103,6 +103,10 @@ pub const ALL: &[(&str, Program)] = &[
         let y = q.scaled_dot_product_attention(k, v, Mask::None).transpose(1, 2).reshape([2, 20, 32]);
         vec![y.sum().grad(w)]
     }),
+    ("written_over", |tape| {
+        let (x, w) = (leaf(tape, &[260, 40]), leaf(tape, &[40, 260]));
+        vec![(x.matmul(w).tanh() * 2.0).matmul(x)]
+    }),
     ("channel_sums", |tape| vec![leaf(tape, &[8, 3, 6, 6]).tanh().sum_over(&[0, 2, 3])]),
 ];
 

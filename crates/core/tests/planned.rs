@@ -259,6 +259,29 @@ fn values_are_stored_where_they_would_be_copied_to() {
 }
 
 #[test]
+fn large_values_are_written_over_by_their_last_reader() {
+    let tape = Tape::new();
+    let leaf = |shape: &[usize], seed| tape.leaf(&Array::uniform(DType::F64, shape, -0.5, 0.5, seed));
+    let (x, y, w) = (leaf(&[260, 40], 1), leaf(&[260, 40], 2), leaf(&[40, 130], 3));
+    let [a, b] = [x.matmul(w), y.matmul(w)];
+    // Two die in one loop, which also folds them; a fold of what is written over; a dying value that is read in another order, or twice.
+    let both = (a * b, a - 2.0 * b.sin(), a.sum_over(&[0]));
+    let [c, d] = [both.0.matmul(w.t()).matmul(w) + 1.0, both.1.matmul(w.t())];
+    let e = leaf(&[200, 20], 4).matmul(leaf(&[20, 200], 5));
+    let f = (e + e.t()).tanh().matmul(leaf(&[200, 3], 6));
+    let g = leaf(&[2, 40], 7).matmul(leaf(&[40, 20_000], 8));
+    let h = (g * g.flip(&[0])).narrow(1, 5, 300).matmul(leaf(&[300, 2], 9));
+    let all = [c.tanh().sum_over(&[1]), d, both.2, f, h];
+    let plan = tape.plan(&all).to_string();
+    assert!(plan.matches("in place").count() >= 2, "{plan}");
+    for (y, value) in all.iter().zip(tape.eval(&all)) {
+        for (e, v) in y.reference().data.iter().zip(value.to_f64_vec()) {
+            assert!((e - v).abs() <= 1e-9 * (1.0 + e.abs()), "{y:?}: expected {e}, got {v}\n{plan}");
+        }
+    }
+}
+
+#[test]
 fn a_value_that_is_wanted_itself_keeps_its_own_place() {
     let tape = Tape::new();
     let u = tape.leaf(&Array::uniform(DType::F64, [18, 20], -0.5, 0.5, 3));

@@ -39,8 +39,14 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
     let mut buffers: Vec<Placed> = (0..g.inputs).map(|i| Placed::Input(i as u32)).collect();
     let temporary: Vec<usize> = (g.inputs..stored.len()).filter(|&b| !results.contains(&(b as BufferId))).collect();
     let mut offsets = vec![0; stored.len()];
-    let wanted: Vec<(usize, usize, Life)> = temporary.iter().map(|&b| (b, bytes(b).next_multiple_of(ALIGN), lives[b])).collect();
+    let over = write_over(&mut kernels, &lives, &temporary, &bytes);
+    let mut wanted: Vec<(usize, usize, Life)> = Vec::new();
+    for &b in temporary.iter().filter(|&&b| over[b] == b) {
+        let to = temporary.iter().filter(|&&o| over[o] == b).map(|&o| lives[o].to).max().unwrap_or(lives[b].to);
+        wanted.push((b, bytes(b).next_multiple_of(ALIGN), Life { to, ..lives[b] }));
+    }
     let arena_bytes = if wanted.len() <= MOST_BY_SIZE { by_size(wanted, &mut offsets) } else { by_time(wanted, &mut offsets) };
+    temporary.iter().for_each(|&b| offsets[b] = offsets[over[b]]);
     for (b, &offset) in offsets.iter().enumerate().skip(g.inputs) {
         let bytes = bytes(b);
         let result = results.contains(&(b as BufferId));
@@ -84,6 +90,32 @@ fn lifetimes(kernels: &[Kernel], buffers: usize) -> Vec<Life> {
     lives
 }
 
+/// By buffer, the one whose memory it takes over: a loop that is the last to read a large one, element by element, writes over it.
+fn write_over(kernels: &mut [Kernel], lives: &[Life], temporary: &[usize], bytes: &impl Fn(usize) -> usize) -> Vec<usize> {
+    let mut over: Vec<usize> = (0..lives.len()).collect();
+    let large: FxHashSet<usize> = temporary.iter().copied().filter(|&b| bytes(b) >= LARGE).collect();
+    if large.is_empty() {
+        return over;
+    }
+    for (at, kernel) in kernels.iter_mut().enumerate() {
+        let Kernel::Fused(k) = &*kernel else { continue };
+        let mut dying: Vec<usize> = k.loads.iter().map(|l| l.from.buffer as usize).collect();
+        dying.retain(|b| large.contains(b) && lives[*b].to == at);
+        // One that others write, too, lives before this kernel or after it, and so does one that is read in two ways.
+        let fresh: Vec<usize> =
+            k.stores.iter().map(|s| s.to.buffer as usize).filter(|b| large.contains(b) && lives[*b].from == at).collect();
+        for out in fresh {
+            let mut whole = |b: usize| bytes(b) == bytes(out) && in_step(kernel, b as BufferId, out as BufferId);
+            if over[out] == out
+                && let Some(found) = dying.iter().position(|&b| whole(b))
+            {
+                over[out] = over[dying.swap_remove(found)];
+            }
+        }
+    }
+    over
+}
+
 /// Live nodes whose value lies densely in a buffer of the arena.
 fn kept_candidates(laid: &Laid, buffer_of: &rustc_hash::FxHashMap<u32, BufferId>, results: &FxHashSet<BufferId>) -> Vec<Kept> {
     let g = &laid.graph;
@@ -120,6 +152,8 @@ fn choose_kept(mut candidates: Vec<Kept>, budget: usize, keep_also: &[u32], byte
     candidates
 }
 
+/// Buffers of so many bytes are written over where they die. Smaller ones stay in a cache, and a copy less is worth more.
+const LARGE: usize = 1 << 18;
 /// Placing by size compares all pairs of buffers; beyond so many they are placed in the order of time.
 const MOST_BY_SIZE: usize = 1024;
 
