@@ -31,7 +31,7 @@ const WIDTH: usize = 64;
 /// Fewest rows of a part: packing its columns of `b` should be little beside them.
 const HEIGHT: usize = 64;
 /// Elements of a right operand that every core has in its cache beside other things.
-const SMALL: usize = 1 << 15;
+const SMALL: usize = 1 << 16;
 /// Fewest terms of a partial sum.
 const TERMS: usize = 1 << 11;
 /// From so many elements on, left operands that the library is given row by row are gathered once for all parts across.
