@@ -281,6 +281,25 @@ fn large_values_are_written_over_by_their_last_reader() {
     }
 }
 
+/// Results of more than 32 MB are written past the caches; rows that begin anywhere on a line.
+#[test]
+fn results_larger_than_the_caches_are_whole() {
+    let tape = Tape::new();
+    let (rows, length) = (300, 28_001);
+    let x = Array::from_fn([rows, length], |i| ((i[0] * 7919 + i[1] * 104_729) % 1013) as f32 * 0.01 - 5.0);
+    let t = tape.leaf(&x);
+    let [line, soft] = [t * 2.0 + 1.0, t.softmax(-1)].map(|y| y.value().to_vec::<f32>());
+    let x = x.to_vec::<f32>();
+    assert!(x.iter().zip(&line).all(|(x, y)| x * 2.0 + 1.0 == *y));
+    for (x, soft) in x.chunks(length).zip(soft.chunks(length)) {
+        let sum: f64 = x.iter().map(|&v| f64::from(v).exp()).sum();
+        for (x, y) in x.iter().zip(soft) {
+            let expected = f64::from(*x).exp() / sum;
+            assert!((expected - f64::from(*y)).abs() <= 1e-5 * expected, "{expected} {y}");
+        }
+    }
+}
+
 #[test]
 fn a_value_that_is_wanted_itself_keeps_its_own_place() {
     let tape = Tape::new();
