@@ -1,8 +1,8 @@
 //! How are matrix products cut into parts for the cores?
 //!
-//! All cuts depend on shapes and strides only: see [`gemm`](super::gemm) for what computes a part, and in which order it sums. Each part of the
-//! output is written by one task, term after term, while it is in that core's cache. Outputs too small to be cut, of long sums, are put
-//! together from a number of partial sums that depends on shapes as well.
+//! All cuts depend on shapes and strides only: see [`gemm`](super::gemm) for what computes a part, and in which order it sums. Each part
+//! of the output is written by one task, term after term, while it is in that core's cache. Outputs too small to be cut, of long sums, are
+//! put together from a number of partial sums that depends on shapes as well.
 
 use super::{
     gemm::{Engine, Matrix, Product, dots, is_slow, multiply},
