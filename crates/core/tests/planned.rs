@@ -281,6 +281,18 @@ fn large_values_are_written_over_by_their_last_reader() {
     }
 }
 
+#[test]
+fn half_of_a_value_of_half_the_width_is_not_written_over() {
+    let tape = Tape::new();
+    let leaf = |shape: &[usize], seed| tape.leaf(&Array::uniform(DType::F32, shape, -0.5, 0.5, seed));
+    let half = leaf(&[512, 3], 1).matmul(leaf(&[3, 260], 2)).narrow(0, 0, 256).cast(DType::F64);
+    let w = tape.leaf(&Array::uniform(DType::F64, [260, 2], -0.5, 0.5, 3));
+    let y = (half * 2.0).matmul(w);
+    for (e, v) in y.reference().data.iter().zip(y.value().to_f64_vec()) {
+        assert!((e - v).abs() <= 1e-5 * (1.0 + e.abs()), "expected {e}, got {v}\n{}", tape.plan(&y));
+    }
+}
+
 /// Results of more than 32 MB are written past the caches; rows that begin anywhere on a line.
 #[test]
 fn results_larger_than_the_caches_are_whole() {

@@ -262,7 +262,7 @@ fn donate(
 fn in_step(kernel: &mut Kernel, input: BufferId, out: BufferId) -> bool {
     let Kernel::Fused(k @ Fused { rows: None, .. }) = kernel else { return false };
     let Some(store) = k.stores.iter_mut().find(|s| s.to.buffer == out) else { return false };
-    let same = |from: &Place| from.offset == store.to.offset && from.strides == store.to.strides;
+    let same = |from: &Place| (from.dtype, from.offset, &from.strides) == (store.to.dtype, store.to.offset, &store.to.strides);
     let aligned = k.loads.iter().filter(|l| l.from.buffer == input).all(|l| same(&l.from));
     store.in_place |= aligned;
     aligned
