@@ -293,6 +293,15 @@ fn half_of_a_value_of_half_the_width_is_not_written_over() {
     }
 }
 
+#[test]
+fn a_fold_of_a_single_row_may_be_folded_again_along_it() {
+    let tape = Tape::new();
+    let x = tape.leaf(&Array::uniform(DType::F64, [1, 40], -0.5, 0.5, 1)).exp();
+    for y in [x.min_keep(&[0]).max_keep(&[1]), x.sum_keep(&[0]).sum_keep(&[1]), x.min_keep(&[0]).max_keep(&[1]) * x.sum_over(&[0])] {
+        assert_close(y, &y.value(), "a single row");
+    }
+}
+
 /// Results of more than 32 MB are written past the caches; rows that begin anywhere on a line.
 #[test]
 fn results_larger_than_the_caches_are_whole() {

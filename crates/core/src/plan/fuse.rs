@@ -340,8 +340,8 @@ impl Fuse<'_> {
         match &nest.folded {
             None => self.in_rows(nest, Role::Fold, pass, Some(axes)),
             Some(folded) if folded == axes => self.in_rows(nest, Role::Fold, pass, Some(axes)),
-            // The folds so far become those over columns.
-            Some(folded) if *axes == complement(folded) && !nest.rows && is_last(&nest.dims, axes) => {
+            // The folds so far become those over columns, which nobody may read here.
+            Some(folded) if pass == 0 && *axes == complement(folded) && !nest.rows && is_last(&nest.dims, axes) => {
                 let turned = Nest { rows: true, folded: Some(axes.clone()), ..nest.clone() };
                 let fits = may_pass_again(&nest.dims, axes) && row_length(&nest.dims, axes) <= LONGEST_COLUMNS;
                 fits.then_some(Seat { role: Role::Fold, pass, nest: Some(turned) })
