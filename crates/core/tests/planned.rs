@@ -302,6 +302,21 @@ fn a_fold_of_a_single_row_may_be_folded_again_along_it() {
     }
 }
 
+/// A block of rows ends where an operand that repeats for each of a few long stretches of rows ends.
+#[test]
+fn short_rows_in_long_stretches_read_what_repeats() {
+    let tape = Tape::new();
+    let leaf = |shape: &[usize], seed| tape.leaf(&Array::uniform(DType::F64, shape, -0.5, 0.5, seed));
+    for length in [1, 2] {
+        let (a, b, c) = (leaf(&[3, 2188, length], 1), leaf(&[2188, 1], 2), leaf(&[2188], 3));
+        let y = (a * 2.0 + b).sum_over(&[2]) + leaf(&[3, 2188], 4);
+        let z = ((a - b).sum_over(&[2]) * c).exp();
+        for y in [y, z] {
+            assert_close(y, &y.value(), "repeated");
+        }
+    }
+}
+
 /// Results of more than 32 MB are written past the caches; rows that begin anywhere on a line.
 #[test]
 fn results_larger_than_the_caches_are_whole() {

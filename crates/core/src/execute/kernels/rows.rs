@@ -232,7 +232,9 @@ impl Worker<'_> {
         let mut at = first;
         let mut calls = 0;
         while at < end {
-            let held = Held { first: at, rows: together(length).min(end - at) };
+            // Rows of one element are as many as the blocks of the space allow, and so are those of the operands per row.
+            let rows = k.space.block(at, end, together(length));
+            let held = Held { first: at, rows: per_row.space.block(at, at + rows, rows) };
             self.load_rows(per_row, held);
             calls += 1;
             for pass in &per_row.passes {
