@@ -199,15 +199,15 @@ impl Pool {
         let mut spin = SPIN[1];
         loop {
             epoch = self.wait_for_job(epoch, &mut spin) / EPOCH;
-            let inside = self.enter(epoch);
-            // SAFETY: this worker is inside.
-            let current = !inside || unsafe { (*self.post.0.job.get()).generation } == generation;
-            if inside {
-                if current {
-                    self.work_off(number);
-                }
-                self.post.0.state.fetch_sub(1, Ordering::Release);
+            if !self.enter(epoch) {
+                continue;
             }
+            // SAFETY: this worker is inside.
+            let current = unsafe { (*self.post.0.job.get()).generation } == generation;
+            if current {
+                self.work_off(number);
+            }
+            self.post.0.state.fetch_sub(1, Ordering::Release);
             if !current {
                 return;
             }

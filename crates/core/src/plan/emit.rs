@@ -6,7 +6,7 @@ use super::{
     fuse::{GroupKind, Groups, NONE, Role},
     graph::{Arg, AttrList, Graph, Layout, Node, Op},
     kernel::*,
-    layout::Laid,
+    layout::{Laid, pieces},
     loops::{self, Source},
     sinks::{self, Sinks},
 };
@@ -237,20 +237,6 @@ impl Emit<'_> {
         let (covered, out) = (size == node.shape.size(), self.out.buffer_of[&id]);
         PlaceKernel { dtype: node.dtype, fill: scalar(node.args[0]).0, covered, pieces: copied, out, size: node.shape.size() }
     }
-}
-
-/// The pieces that a whole is put together from, and where each lies if the whole lies as `own` says.
-pub(super) fn pieces(whole: &Node, attrs: &AttrList, own: &Layout) -> Vec<(u32, Layout)> {
-    let rank = whole.shape.rank();
-    let piece = |(i, a): (usize, &Arg)| {
-        let mut to = Layout { strides: own.strides.clone(), ..*own };
-        for (axis, at) in attrs[2 * rank * i..2 * rank * (i + 1)].chunks_exact(2).enumerate() {
-            to.offset += at[0] as isize * own.strides[axis];
-            to.strides[axis] *= at[1] as isize;
-        }
-        (a.node().expect("a piece is a tensor"), to)
-    };
-    whole.args[1..].iter().enumerate().map(piece).collect()
 }
 
 fn window(attrs: &[i64]) -> Window {

@@ -93,6 +93,20 @@ impl Laid {
     }
 }
 
+/// The pieces that a whole is put together from, and where each lies if the whole lies as `own` says.
+pub(super) fn pieces(whole: &Node, attrs: &AttrList, own: &Layout) -> Vec<(u32, Layout)> {
+    let rank = whole.shape.rank();
+    let piece = |(i, a): (usize, &Arg)| {
+        let mut to = Layout { strides: own.strides.clone(), ..*own };
+        for (axis, at) in attrs[2 * rank * i..2 * rank * (i + 1)].chunks_exact(2).enumerate() {
+            to.offset += at[0] as isize * own.strides[axis];
+            to.strides[axis] *= at[1] as isize;
+        }
+        (a.node().expect("a piece is a tensor"), to)
+    };
+    whole.args[1..].iter().enumerate().map(piece).collect()
+}
+
 /// The node that a view shows.
 fn viewed(view: &Node) -> u32 {
     view.args[0].node().expect("a view has a tensor operand")

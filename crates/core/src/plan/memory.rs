@@ -78,6 +78,13 @@ pub(crate) fn touches(kernel: &Kernel) -> (Vec<&Place>, Vec<BufferId>) {
     }
 }
 
+/// The same buffers, each once.
+pub(super) fn once(mut buffers: Vec<BufferId>) -> Vec<BufferId> {
+    buffers.sort_unstable();
+    buffers.dedup();
+    buffers
+}
+
 fn lifetimes(kernels: &[Kernel], buffers: usize) -> Vec<Life> {
     let mut lives = vec![Life { from: usize::MAX, to: 0 }; buffers];
     for (at, kernel) in kernels.iter().enumerate() {
@@ -101,7 +108,7 @@ fn write_over(kernels: &mut [Kernel], lives: &[Life], temporary: &[usize], bytes
         let Kernel::Fused(k) = &*kernel else { continue };
         let mut dying: Vec<usize> = k.loads.iter().map(|l| l.from.buffer as usize).collect();
         dying.retain(|b| large.contains(b) && lives[*b].to == at);
-        // One that others write, too, lives before this kernel or after it, and so does one that is read in two ways.
+        // Born here. Where others write parts of it later, they write over what nobody reads any more, as well.
         let fresh: Vec<usize> =
             k.stores.iter().map(|s| s.to.buffer as usize).filter(|b| large.contains(b) && lives[*b].from == at).collect();
         for out in fresh {

@@ -10,7 +10,7 @@ use super::{
     graph::{DROPPED, Op},
     kernel::{BufferId, Kernel},
     layout::Laid,
-    memory::touches,
+    memory::{once, touches},
 };
 
 /// The same kernels in the order in which they are to run.
@@ -81,11 +81,6 @@ struct Order {
 impl Order {
     fn new(laid: &Laid, emitted: &Emitted, options: &Options, live: &[u32]) -> Order {
         let (kernels, buffers) = (&emitted.kernels, emitted.stored.len());
-        let once = |mut list: Vec<BufferId>| {
-            list.sort_unstable();
-            list.dedup();
-            list
-        };
         let (reads, writes): (Vec<_>, Vec<_>) =
             (kernels.iter().map(touches)).map(|(reads, writes)| (once(reads.iter().map(|p| p.buffer).collect()), once(writes))).unzip();
         let (mut readers, mut taken_by) = (vec![Vec::new(); buffers], vec![None; buffers]);

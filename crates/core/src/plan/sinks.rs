@@ -4,10 +4,9 @@
 //! written. Where that kernel can, it writes to the copy's place at once; a copy all of whose pieces do so is no kernel any more.
 
 use super::{
-    emit::pieces,
     fuse::{Groups, NONE, Role},
     graph::{Graph, Layout, Op},
-    layout::Laid,
+    layout::{Laid, pieces},
     recompute::{readers, stay},
 };
 use crate::{Instr, Shape};

@@ -7,7 +7,7 @@ use super::{
     graph::{Graph, Op},
     kernel::{BufferId, Kernel, Place},
     layout::Laid,
-    memory::touches,
+    memory::{once, touches},
 };
 
 /// Nodes refer to earlier ones, instructions to arguments of their own shape.
@@ -86,13 +86,6 @@ pub(crate) fn plan(p: &Plan) {
     }
     assert!(p.outputs.iter().all(|o| written[o.buffer as usize]), "plan: a result that nothing writes");
     no_overlaps(p);
-}
-
-/// The same buffers, each once.
-fn once(mut buffers: Vec<BufferId>) -> Vec<BufferId> {
-    buffers.sort_unstable();
-    buffers.dedup();
-    buffers
 }
 
 /// All elements of an operand of kernel `at` lie in its buffer.

@@ -5,7 +5,7 @@
 //! put together from a number of partial sums that depends on shapes as well.
 
 use super::{
-    gemm::{Engine, Matrix, Product, dots, is_slow, multiply},
+    gemm::{APART, Engine, Matrix, Product, TURNED, dots, is_slow, multiply},
     isa::Isa,
     scratch::with_partials,
     strided::{Shared, memory},
@@ -34,14 +34,10 @@ const HEIGHT: usize = 64;
 const SMALL: usize = 1 << 16;
 /// Fewest terms of a partial sum.
 const TERMS: usize = 1 << 11;
-/// From so many elements on, left operands that the library is given row by row are gathered once for all parts across.
-const TURNED: usize = 1 << 13;
 /// Products of up to so many terms each are gathered to one: their sums are too short to pay for reading and writing the output.
 const SHORT: usize = 128;
 /// Elements of an operand that are gathered for that at the most.
 const MOST_GATHERED: usize = 1 << 20;
-/// Elements between the rows of what is gathered, beyond their length: rows of a power of two would share few lines of the cache.
-const APART: usize = 16;
 
 /// Matrix products over the batch axes, for every layout of the operands.
 pub fn run(kernel: &Contract, frame: &Frame) {
@@ -155,14 +151,12 @@ impl Cut {
     fn of(m: usize, n: usize, work: usize, rows_first: bool) -> Cut {
         let wanted = if work < 2 * TASK { 1 } else { (work / PART).clamp(2, ENOUGH) };
         let narrow = n < WIDTH / 2;
-        let highest = m / if narrow {
-            8
-        } else if rows_first {
-            16
-        } else {
-            HEIGHT
+        let lowest = match (narrow, rows_first) {
+            (true, _) => 8,
+            (_, true) => 16,
+            _ => HEIGHT,
         };
-        let widest = n / WIDTH;
+        let (highest, widest) = (m / lowest, n / WIDTH);
         let cut = |parts: usize, most: usize| parts.min(most).max(1);
         let (mut across, mut down) = (cut(wanted, widest), cut(wanted, highest));
         if m > n || rows_first {

@@ -21,11 +21,11 @@ pub const DEPTH: usize = 512;
 /// Up to so many multiplications our loops need less time than the library: where they read `b` in place, and where they gather it.
 const SMALL: [usize; 2] = [1 << 17, 1 << 15];
 /// From so many elements on, an `a` that the library would read slowly is gathered for it.
-const TURNED: usize = 1 << 13;
+pub const TURNED: usize = 1 << 13;
 /// Columns that are a multiple of so many bytes apart share few lines of the caches.
 const FAR: usize = 1 << 10;
 /// Elements between the gathered rows of `a`, beyond their length: rows of a power of two would share few lines, too.
-const APART: usize = 16;
+pub const APART: usize = 16;
 
 /// A matrix anywhere in memory.
 pub struct Matrix<T> {
