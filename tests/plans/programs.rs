@@ -108,6 +108,14 @@ pub const ALL: &[(&str, Program)] = &[
         vec![(x.matmul(w).tanh() * 2.0).matmul(x)]
     }),
     ("channel_sums", |tape| vec![leaf(tape, &[8, 3, 6, 6]).tanh().sum_over(&[0, 2, 3])]),
+    ("stacks", |tape| {
+        let (x, mut h) = (leaf(tape, &[3, 32, 64]), leaf(tape, &[32, 64]));
+        let (w, u, b) = (leaf(tape, &[64, 64]), leaf(tape, &[64, 64]), leaf(tape, &[64]));
+        for t in 0..3 {
+            h = (x.at(t).matmul(w) + h.matmul(u) + b).tanh();
+        }
+        h.square().sum().grad([w, u, b]).to_vec()
+    }),
 ];
 
 fn leaf<'t>(tape: &'t Tape, shape: &[usize]) -> Tensor<'t> {

@@ -5,43 +5,27 @@
 //! What is summed is the same, in the order of the longer product.
 
 use super::{
-    graph::{Arg, Args, AttrList, DROPPED, Graph, Layout, Node, Op},
+    graph::{Arg, Args, AttrList, Graph, Node, Op},
     products,
-    simplify::Builder,
+    rebuild::{Rebuild, rebuild},
 };
 use crate::{Fold, Shape, View};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::{SmallVec, smallvec};
 
 /// The same graph with these products joined. The values of `kept` nodes stay values.
-pub(crate) fn join(mut graph: Graph, kept: &[u32]) -> Graph {
+pub(crate) fn join(graph: Graph, kept: &[u32]) -> Graph {
     let Some(readers) = graph.nodes.iter().any(|n| n.op == Op::Contract).then(|| products::readers(&graph, kept)) else { return graph };
     let (shared, summed) = (shared(&graph, kept), summed(&graph, &readers));
     if shared.is_empty() && summed.is_empty() {
         return graph;
     }
-    let mut j = Join {
-        builder: Builder::with_capacity(graph.nodes.len()),
-        number: Vec::with_capacity(graph.nodes.len()),
-        whole: FxHashMap::default(),
-    };
-    j.builder.graph.inputs = graph.inputs;
-    j.builder.graph.functions = std::mem::take(&mut graph.functions);
-    for (id, node) in graph.nodes.iter().enumerate() {
-        let id = id as u32;
-        let new = match (shared.get(&id), summed.get(&id)) {
-            (Some(part), _) => j.part(&graph, part, node),
-            (_, Some(sum)) => j.sum(sum, node),
-            _ => {
-                let args = node.args.iter().map(|&a| j.moved(a)).collect();
-                j.builder.push(node.op.clone(), args, &node.shape, node.dtype, node.origin)
-            }
-        };
-        j.number.push(new);
-    }
-    let renumber = |ids: &[u32]| ids.iter().map(|&id| if id == DROPPED { id } else { j.number[id as usize] }).collect();
-    let (outputs, values) = (renumber(&graph.outputs), renumber(&graph.values));
-    j.builder.finish(outputs, values)
+    let mut whole = FxHashMap::default();
+    rebuild(graph, |r, id| match (shared.get(&id), summed.get(&id)) {
+        (Some(part), _) => Join { r, whole: &mut whole }.part(part, id),
+        (_, Some(sum)) => Join { r, whole: &mut whole }.sum(sum, id),
+        _ => r.same(r.old.node(id)),
+    })
 }
 
 /// A product that is some rows of a larger one.
@@ -67,9 +51,9 @@ fn shared(g: &Graph, kept: &[u32]) -> FxHashMap<u32, Part> {
     let plain = |node: &Node| node.op == Op::Contract && node.args.len() == 3 && node.shape.rank() == 2;
     for (id, node) in (0..).zip(&g.nodes).filter(|(id, n)| plain(n) && !own.contains(id)) {
         let a = node.args[0].node().expect("a product has tensor operands");
-        let (shape, layout) = (&g.node(a).shape, layout(g, a));
+        let (shape, layout) = (&g.node(a).shape, g.layout(a));
         let Some(layout) = layout.filter(|l| l.base != a && shape.size() > 0) else { continue };
-        let dense = Layout { offset: 0, ..layout.clone() }.is_dense(shape);
+        let dense = layout.is_block(shape);
         let in_blocks = |elements: usize| elements.is_multiple_of(shape.size());
         if dense && layout.offset >= 0 && in_blocks(layout.offset as usize) && in_blocks(g.node(layout.base).shape.size()) {
             let key = (layout.base, node.args[1], node.args[2], shape[0]);
@@ -133,43 +117,23 @@ fn turn(g: &Graph, x: u32, summed: &[i64], left: bool) -> Option<(AttrList, Shap
     lengths.insert(at, length);
     let turned: SmallVec<[usize; 8]> = order.iter().map(|&a| from[a as usize]).collect();
     let (turned, to) = (Shape::new(&turned)?, Shape::new(&lengths)?);
-    let layout = layout(g, x)?.through(View::Permute, &order, from, &turned)?;
+    let layout = g.layout(x)?.through(View::Permute, &order, from, &turned)?;
     layout.through(View::Reshape, &[], &turned, &to).map(|_| (order, to))
 }
 
-/// Where a value lies in what it is a view of, if strides can say it.
-fn layout(g: &Graph, id: u32) -> Option<Layout> {
-    let (mut views, mut base) = (Vec::new(), id);
-    while let (Op::View(view, attrs), Some(&Arg::Node(x))) = (&g.node(base).op, g.node(base).args.first()) {
-        views.push((*view, attrs, base));
-        base = x;
-    }
-    let mut layout = Layout::dense(base, &g.node(base).shape);
-    for (view, attrs, to) in views.into_iter().rev() {
-        layout = layout.through(view, attrs, &g.node(base).shape, &g.node(to).shape)?;
-        base = to;
-    }
-    Some(layout)
-}
-
-struct Join {
-    builder: Builder,
-    /// By old node, the new one.
-    number: Vec<u32>,
+struct Join<'a, 'g> {
+    r: &'a mut Rebuild<'g>,
     /// The larger products made so far.
-    whole: FxHashMap<Common, u32>,
+    whole: &'a mut FxHashMap<Common, u32>,
 }
 
-impl Join {
-    fn moved(&self, a: Arg) -> Arg {
-        a.node().map_or(a, |n| Arg::Node(self.number[n as usize]))
-    }
-
+impl Join<'_, '_> {
     fn view(&mut self, view: View, attrs: AttrList, x: u32, shape: &Shape, node: &Node) -> u32 {
-        self.builder.push(Op::View(view, attrs), smallvec![Arg::Node(x)], shape, node.dtype, node.origin)
+        self.r.builder.push(Op::View(view, attrs), smallvec![Arg::Node(x)], shape, node.dtype, node.origin)
     }
 
-    fn part(&mut self, g: &Graph, part: &Part, node: &Node) -> u32 {
+    fn part(&mut self, part: &Part, id: u32) -> u32 {
+        let (g, node) = (self.r.old, self.r.old.node(id));
         let (rows, inner) = (node.shape[0], g.node(node.args[0].node().expect("a tensor operand")).shape[1]);
         let key = (part.base, node.args[1], node.args[2], rows);
         let shape = |rows: usize, cols: usize| Shape::new(&[rows, cols]).expect("no larger than the base");
@@ -177,18 +141,13 @@ impl Join {
         let whole = match self.whole.get(&key) {
             Some(&whole) => whole,
             None => {
-                let all = self.number[part.base as usize];
+                let all = self.r.number[part.base as usize];
                 let total = g.node(part.base).shape.size() / inner;
                 let all = self.view(View::Reshape, AttrList::new(), all, &shape(total, inner), node);
-                let a = self.view(
-                    View::Slice,
-                    range([part.first * rows, part.count * rows, inner]),
-                    all,
-                    &shape(part.count * rows, inner),
-                    node,
-                );
-                let args = smallvec![Arg::Node(a), self.moved(node.args[1]), node.args[2]];
-                let whole = self.builder.push(Op::Contract, args, &shape(part.count * rows, node.shape[1]), node.dtype, node.origin);
+                let (first, count) = (part.first * rows, part.count * rows);
+                let a = self.view(View::Slice, range([first, count, inner]), all, &shape(count, inner), node);
+                let args = smallvec![Arg::Node(a), self.r.moved(node.args[1]), node.args[2]];
+                let whole = self.r.builder.push(Op::Contract, args, &shape(count, node.shape[1]), node.dtype, node.origin);
                 self.whole.insert(key, whole);
                 whole
             }
@@ -196,16 +155,16 @@ impl Join {
         self.view(View::Slice, range([part.at * rows, rows, node.shape[1]]), whole, &node.shape, node)
     }
 
-    fn sum(&mut self, sum: &Sum, node: &Node) -> u32 {
-        let mut args = sum.args.clone();
+    fn sum(&mut self, sum: &Sum, id: u32) -> u32 {
+        let (node, mut args) = (self.r.old.node(id), sum.args.clone());
         for (i, (order, to)) in sum.turned.iter().enumerate() {
-            let Arg::Node(x) = self.moved(sum.args[i]) else { unreachable!("a product has tensor operands") };
-            let from = self.builder.graph.node(x).shape.clone();
+            let Arg::Node(x) = self.r.moved(sum.args[i]) else { unreachable!("a product has tensor operands") };
+            let from = self.r.builder.graph.node(x).shape.clone();
             let turned: SmallVec<[usize; 8]> = order.iter().map(|&a| from[a as usize]).collect();
             let turned = Shape::new(&turned).expect("as many elements as before");
             let x = self.view(View::Permute, order.clone(), x, &turned, node);
             args[i] = Arg::Node(self.view(View::Reshape, AttrList::new(), x, to, node));
         }
-        self.builder.push(Op::Contract, args, &node.shape, node.dtype, node.origin)
+        self.r.builder.push(Op::Contract, args, &node.shape, node.dtype, node.origin)
     }
 }

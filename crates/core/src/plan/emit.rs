@@ -8,7 +8,7 @@ use super::{
     kernel::*,
     layout::{Laid, pieces},
     loops::{self, Source},
-    sinks::{self, Sinks},
+    sinks::Sinks,
 };
 use crate::{DType, Window};
 use rustc_hash::FxHashMap;
@@ -31,16 +31,15 @@ pub(crate) struct Emitted {
 impl Emitted {
     /// Whether a node's value goes to memory.
     pub fn is_stored(&self, id: u32) -> bool {
-        self.buffer_of.contains_key(&id) || self.sinks.contains_key(&id)
+        self.buffer_of.contains_key(&id) || self.sinks.of(id).is_some()
     }
 }
 
 /// Writes the kernel of each group.
 pub(crate) fn emit(laid: &Laid, groups: &Groups, sinks: Sinks) -> Emitted {
-    let filled = sinks::filled(laid, groups, &sinks);
     let mut e = Emit { g: &laid.graph, layouts: &laid.layouts, groups, out: number_buffers(laid, groups, sinks) };
     for group in &groups.list {
-        if !group.members.iter().any(|&id| e.out.is_stored(id) && !filled.contains(&id)) {
+        if !group.members.iter().any(|&id| e.out.is_stored(id) && !e.out.sinks.is_filled(id)) {
             continue;
         }
         let kernel = match &group.kind {
@@ -99,7 +98,7 @@ fn number_buffers(laid: &Laid, groups: &Groups, sinks: Sinks) -> Emitted {
         _ => true,
     });
     for id in inputs.chain(computed) {
-        if out.sinks.contains_key(&(id as u32)) {
+        if out.sinks.of(id as u32).is_some() {
             continue;
         }
         out.buffer_of.insert(id as u32, out.stored.len() as BufferId);
@@ -143,8 +142,10 @@ impl Emit<'_> {
 
     fn single(&self, id: u32) -> Kernel {
         let node = self.g.node(id);
-        if node.op == Op::Contract {
-            return Kernel::Contract(self.contract(id));
+        match &node.op {
+            Op::Contract => return Kernel::Contract(self.contract(id)),
+            Op::Place(attrs) => return Kernel::Place(self.whole(id, attrs)),
+            _ => {}
         }
         let out = self.out.buffer_of[&id];
         let operand = |i: usize| self.place(node.args[i].node().expect("a tensor operand"));
@@ -179,7 +180,6 @@ impl Emit<'_> {
             Op::Scan(kind, axis, reversed) => {
                 Kernel::Scan(ScanKernel { kind: *kind, axis: *axis, reversed: *reversed, x: operand(0), out })
             }
-            Op::Place(attrs) => Kernel::Place(self.whole(id, attrs)),
             Op::Generate(kind, axis) => {
                 let args = node.args.iter().map(|&a| scalar(a)).collect();
                 Kernel::Generate(GenerateKernel { kind: *kind, dtype: node.dtype, args, shape: *node.shape, axis: *axis, out })
@@ -193,7 +193,7 @@ impl Emit<'_> {
                 shape: *node.shape,
                 node: node.origin,
             }),
-            Op::Contract | Op::Input(_) | Op::View(..) | Op::Do(..) | Op::Reduce(..) => {
+            Op::Contract | Op::Place(_) | Op::Input(_) | Op::View(..) | Op::Do(..) | Op::Reduce(..) => {
                 unreachable!("no kernel of its own, or written before")
             }
         }
@@ -225,16 +225,16 @@ impl Emit<'_> {
     /// A whole, put together from those pieces that are not stored in it at once.
     fn whole(&self, id: u32, attrs: &AttrList) -> PlaceKernel {
         let node = self.g.node(id);
-        let (own, mut size) = (Layout::dense(id, &node.shape), 0);
-        let mut copied = Vec::new();
-        for (piece, to) in pieces(node, attrs, &own) {
+        let own = self.out.sinks.of(id).cloned().unwrap_or_else(|| Layout::dense(id, &node.shape));
+        let (out, mut size, mut copied) = (self.out.buffer_of[&own.base], 0, Vec::new());
+        for (at, (piece, to)) in pieces(node, attrs, &own).into_iter().enumerate() {
             let shape = &self.g.node(piece).shape;
             size += shape.size();
-            if !self.out.sinks.contains_key(&self.layouts[piece as usize].base) {
+            if !self.out.sinks.is_written(id, at) {
                 copied.push((self.place(piece), self.source().place_as(id, shape, &to)));
             }
         }
-        let (covered, out) = (size == node.shape.size(), self.out.buffer_of[&id]);
+        let covered = size == node.shape.size();
         PlaceKernel { dtype: node.dtype, fill: scalar(node.args[0]).0, covered, pieces: copied, out, size: node.shape.size() }
     }
 }

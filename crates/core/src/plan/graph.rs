@@ -131,6 +131,21 @@ impl Graph {
     pub fn node(&self, id: u32) -> &Node {
         &self.nodes[id as usize]
     }
+
+    /// Where a value lies in what it is a view of, if strides can say it.
+    pub fn layout(&self, id: u32) -> Option<Layout> {
+        let (mut views, mut base) = (Vec::new(), id);
+        while let (Op::View(view, attrs), Some(&Arg::Node(x))) = (&self.node(base).op, self.node(base).args.first()) {
+            views.push((*view, attrs, base));
+            base = x;
+        }
+        let mut layout = Layout::dense(base, &self.node(base).shape);
+        for (view, attrs, to) in views.into_iter().rev() {
+            layout = layout.through(view, attrs, &self.node(base).shape, &self.node(to).shape)?;
+            base = to;
+        }
+        Some(layout)
+    }
 }
 
 /// Where the elements of a value lie within another value's dense storage.
@@ -155,8 +170,13 @@ impl Layout {
 
     /// Whether elements lie one after the other in row-major order, from the first on.
     pub fn is_dense(&self, shape: &Shape) -> bool {
+        self.offset == 0 && self.is_block(shape)
+    }
+
+    /// Whether elements lie one after the other in row-major order, wherever the first is.
+    pub fn is_block(&self, shape: &Shape) -> bool {
         let dense = shape.strides();
-        self.offset == 0 && (shape.size() <= 1 || (0..shape.rank()).all(|a| shape[a] == 1 || self.strides[a] == dense[a]))
+        shape.size() <= 1 || (0..shape.rank()).all(|a| shape[a] == 1 || self.strides[a] == dense[a])
     }
 
     /// This layout (of a value of shape `from`) seen through a view; `None` where strides cannot express it.

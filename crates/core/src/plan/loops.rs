@@ -28,17 +28,20 @@ impl Source<'_> {
     /// Where a node is stored, if it is.
     pub fn stored(&self, id: u32) -> Option<Place> {
         let shape = &self.g.node(id).shape;
-        match self.out.sinks.get(&id) {
+        match self.out.sinks.of(id) {
             Some(layout) => Some(self.place_as(id, shape, layout)),
             None => self.out.buffer_of.contains_key(&id).then(|| self.place(id)),
         }
     }
 
+    /// The place of elements of `id` that lie so.
     pub fn place_as(&self, id: u32, shape: &Shape, layout: &Layout) -> Place {
+        // What is read from a sink is a block there.
+        let (base, first) = self.out.sinks.of(layout.base).map_or((layout.base, 0), |sink| (sink.base, sink.offset));
         Place {
-            buffer: self.out.buffer_of[&layout.base],
+            buffer: self.out.buffer_of[&base],
             dtype: self.g.node(id).dtype,
-            offset: layout.offset,
+            offset: first + layout.offset,
             dims: Dims::from_slice(shape),
             strides: Strides::from_slice(&layout.strides),
         }

@@ -2,7 +2,7 @@
 //!
 //! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
 //! the way, `picks` moves picked elements before the arithmetic on them, `batches` joins products that are parts of one, `products` folds
-//! sums and factors into matrix products, `slices` takes slices before arithmetic, `layout` turns views into strides, `fuse` groups what
+//! sums and factors into matrix products, `stacks` joins sums of short products, `slices` takes slices before arithmetic, `layout` turns views into strides, `fuse` groups what
 //! shares a loop, `recompute` repeats cheap arithmetic instead of storing it, `sinks` stores values where they would be copied to, `emit`
 //! writes the kernels, `order` runs early what frees memory, `memory` places the buffers.
 //! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one,
@@ -24,10 +24,12 @@ mod memory;
 mod order;
 mod picks;
 mod products;
+mod rebuild;
 mod recompute;
 mod simplify;
 mod sinks;
 mod slices;
+mod stacks;
 pub(crate) mod text;
 mod verify;
 
@@ -143,6 +145,8 @@ pub(crate) fn plan_graph(graph: Graph, order: &[u32], options: &Options, keep_al
     let graph = if options.fuse { batches::join(graph, keep_also) } else { graph };
     verify::graph(&graph);
     let graph = if options.fuse { products::fold(graph, keep_also) } else { graph };
+    verify::graph(&graph);
+    let graph = if options.fuse { stacks::stack(graph, keep_also) } else { graph };
     verify::graph(&graph);
     let graph = if options.fuse { slices::slice_first(graph, keep_also) } else { graph };
     verify::graph(&graph);

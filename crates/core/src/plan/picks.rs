@@ -5,7 +5,8 @@
 
 use super::{
     fuse::spot,
-    graph::{Arg, Args, AttrList, Graph, Node, Op},
+    graph::{Arg, AttrList, Graph, Node, Op},
+    rebuild::{Rebuild, rebuild},
     simplify::Builder,
 };
 use crate::{Fold, Index, Instr, Shape, View};
@@ -17,23 +18,13 @@ const MOST_PICKS: usize = 3;
 const DEEPEST: usize = 8;
 
 /// The same graph with picks first.
-pub(crate) fn pick_first(mut graph: Graph) -> Graph {
+pub(crate) fn pick_first(graph: Graph) -> Graph {
     let picks = |node: &Node| matches!(node.op, Op::Index(Index::Gather | Index::ScatterAdd, _));
     if !graph.nodes.iter().any(picks) {
         return graph;
     }
     let used = used_whole(&graph);
-    let mut p = Picks { builder: Builder::with_capacity(graph.nodes.len()), number: Vec::with_capacity(graph.nodes.len()) };
-    p.builder.graph.inputs = graph.inputs;
-    p.builder.graph.functions = std::mem::take(&mut graph.functions);
-    for (id, node) in graph.nodes.iter().enumerate() {
-        let new = p.node(&graph, &used, node);
-        debug_assert_eq!(p.number.len(), id);
-        p.number.push(new);
-    }
-    let renumber = |ids: &[u32]| ids.iter().map(|&id| p.number.get(id as usize).copied().unwrap_or(id)).collect();
-    let (outputs, values) = (renumber(&graph.outputs), renumber(&graph.values));
-    p.builder.finish(outputs, values)
+    rebuild(graph, |r, id| picked(r, &used, id))
 }
 
 /// By node, whether something other than a sum of it, or of its negative, reads it: then an index out of range is reported there.
@@ -53,23 +44,26 @@ fn used_whole(g: &Graph) -> Vec<bool> {
     used
 }
 
-struct Picks {
-    builder: Builder,
-    /// By old node, the new one.
-    number: Vec<u32>,
+fn picked(r: &mut Rebuild, used: &[bool], id: u32) -> u32 {
+    let (old, number) = (r.old, &r.number);
+    let node = old.node(id);
+    let args = r.args(node);
+    let mut picks = Picks { builder: &mut r.builder, number };
+    let found = match &node.op {
+        Op::Index(Index::Gather, axis) => picks.gather(*axis, &args, node),
+        Op::Reduce(Fold::Sum, axes) => picks.sum(old, used, axes, node),
+        _ => None,
+    };
+    found.unwrap_or_else(|| r.builder.push(node.op.clone(), args, &node.shape, node.dtype, node.origin))
 }
 
-impl Picks {
-    fn node(&mut self, old: &Graph, used: &[bool], node: &Node) -> u32 {
-        let args: Args = node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(self.number[n as usize]))).collect();
-        let found = match &node.op {
-            Op::Index(Index::Gather, axis) => self.gather(*axis, &args, node),
-            Op::Reduce(Fold::Sum, axes) => self.sum(old, used, axes, node),
-            _ => None,
-        };
-        found.unwrap_or_else(|| self.builder.push(node.op.clone(), args, &node.shape, node.dtype, node.origin))
-    }
+struct Picks<'a> {
+    builder: &'a mut Builder,
+    /// By old node, the new one.
+    number: &'a [u32],
+}
 
+impl Picks<'_> {
     /// The arithmetic of operand 0 on what is picked from its own operands.
     fn gather(&mut self, axis: usize, args: &[Arg], node: &Node) -> Option<u32> {
         let (x, index) = (args[0].node()?, args[1].node()?);

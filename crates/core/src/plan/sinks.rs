@@ -1,7 +1,8 @@
-//! Which values are stored straight where they would be copied to? Those that nothing else reads.
+//! Which values are stored straight where they would be copied to? Those that nothing else reads, and blocks of a whole.
 //!
 //! A copy into another order, and each piece of a whole that is put together, is a loop that only moves what another kernel has just
-//! written. Where that kernel can, it writes to the copy's place at once; a copy all of whose pieces do so is no kernel any more.
+//! written. Where that kernel can, it writes to the copy's place at once; a copy all of whose pieces do so is no kernel any more. What
+//! else reads such a value finds it there, if it lies as densely as it would on its own.
 
 use super::{
     fuse::{Groups, NONE, Role},
@@ -13,8 +14,33 @@ use crate::{Instr, Shape};
 use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
-/// By node, where its elements lie in the buffer of another, the layout's base.
-pub(crate) type Sinks = FxHashMap<u32, Layout>;
+/// Values that are stored in others' buffers.
+#[derive(Default)]
+pub(crate) struct Sinks {
+    /// By node, where its elements lie in the buffer of another, the layout's base.
+    to: FxHashMap<u32, Layout>,
+    /// Copies, and which of their pieces the pieces' own kernels write.
+    written: FxHashSet<(u32, usize)>,
+    /// Copies all of whose pieces are written so.
+    filled: FxHashSet<u32>,
+}
+
+impl Sinks {
+    /// Where a node's elements lie, if not in a buffer of their own.
+    pub fn of(&self, id: u32) -> Option<&Layout> {
+        self.to.get(&id)
+    }
+
+    /// Whether the kernel of piece so and so of a copy writes it there.
+    pub fn is_written(&self, copy: u32, piece: usize) -> bool {
+        self.written.contains(&(copy, piece))
+    }
+
+    /// Whether nothing is left to copy.
+    pub fn is_filled(&self, copy: u32) -> bool {
+        self.filled.contains(&copy)
+    }
+}
 
 /// Shorter rows are copied as fast as they are written apart.
 const SHORTEST: usize = 16;
@@ -26,18 +52,27 @@ pub(crate) fn find(laid: &Laid, groups: &Groups, kept: &[u32]) -> Sinks {
     let mut sinks = Sinks::default();
     // From the end, so that where a copy goes is known before what it copies.
     for id in (0..g.nodes.len() as u32).rev().filter(|&id| groups.of[id as usize] != NONE) {
-        let own = sinks.get(&id).cloned().unwrap_or_else(|| Layout::dense(id, &g.node(id).shape));
-        for (piece, to) in targets(g, groups, id, &own) {
+        let own = sinks.of(id).cloned().unwrap_or_else(|| Layout::dense(id, &g.node(id).shape));
+        let targets = targets(g, groups, id, &own);
+        let count = targets.len();
+        let mut left = count;
+        for (at, (piece, to)) in targets.into_iter().enumerate() {
             let base = laid.layouts[piece as usize].base;
-            let wanted = readers[base as usize].iter().filter(|r| groups.of[r.0 as usize] != NONE).count();
-            let alone = wanted == 1 && !stay.contains(&base) && g.node(base).dtype == g.node(id).dtype;
+            let alone = || readers[base as usize].iter().filter(|r| groups.of[r.0 as usize] != NONE).count() == 1;
             let seen = Seen { shape: &g.node(piece).shape, layout: &laid.layouts[piece as usize] };
-            if alone
+            let free = !stay.contains(&base) && sinks.of(base).is_none() && g.node(base).dtype == g.node(id).dtype;
+            if free
                 && let Some(layout) = seen.back(&g.node(base).shape, &to)
+                && (layout.is_block(&g.node(base).shape) || alone())
                 && can_write(g, groups, base, &layout)
             {
-                sinks.insert(base, layout);
+                sinks.to.insert(base, layout);
+                sinks.written.insert((id, at));
+                left -= 1;
             }
+        }
+        if count > 0 && left == 0 {
+            sinks.filled.insert(id);
         }
     }
     sinks
@@ -65,6 +100,7 @@ fn can_write(g: &Graph, groups: &Groups, id: u32, layout: &Layout) -> bool {
     let row = |axis: usize| shape[axis] >= SHORTEST && layout.strides[axis] == 1;
     match (&g.node(id).op, shape.rank()) {
         (Op::Contract, rank) => shape[rank - 2..].iter().all(|&d| d >= SHORTEST) && (row(rank - 1) || row(rank - 2)),
+        (Op::Place(_), _) => !targets(g, groups, id, layout).is_empty(),
         (Op::Do(..), rank @ 1..) => groups.roles[id as usize] == Role::Each && row(rank - 1),
         _ => false,
     }
@@ -99,15 +135,4 @@ impl Seen<'_> {
         let strides = (0..base.rank()).map(stride).collect::<Option<SmallVec<[isize; 2]>>>()?;
         Some(Layout { base: to.base, offset: to.offset, strides })
     }
-}
-
-/// Nodes that are written by the kernels of what they copy.
-pub(super) fn filled(laid: &Laid, groups: &Groups, sinks: &Sinks) -> FxHashSet<u32> {
-    let g = &laid.graph;
-    let is_filled = |&id: &u32| {
-        let own = Layout::dense(id, &g.node(id).shape);
-        let targets = targets(g, groups, id, &own);
-        !targets.is_empty() && targets.iter().all(|(piece, _)| sinks.contains_key(&laid.layouts[*piece as usize].base))
-    };
-    (0..g.nodes.len() as u32).filter(|&id| groups.of[id as usize] != NONE).filter(is_filled).collect()
 }

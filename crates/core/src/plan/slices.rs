@@ -3,9 +3,9 @@
 //! The gates of a recurrent network are slices of one sum: computed slice by slice they share a loop with what is done to them.
 
 use super::{
-    graph::{Arg, Args, AttrList, DROPPED, Graph, Node, Op},
+    graph::{Arg, Args, AttrList, Graph, Node, Op},
     products,
-    simplify::Builder,
+    rebuild::{Rebuild, rebuild},
 };
 use crate::View;
 use smallvec::smallvec;
@@ -16,27 +16,15 @@ const DEEPEST: u32 = 16;
 const SMALLEST: usize = 64;
 
 /// The same graph with slices before arithmetic. The values of `kept` nodes stay values.
-pub(crate) fn slice_first(mut graph: Graph, kept: &[u32]) -> Graph {
+pub(crate) fn slice_first(graph: Graph, kept: &[u32]) -> Graph {
     let depths = depths(&graph, kept);
     if depths.iter().all(|&depth| depth == 0) {
         return graph;
     }
-    let mut s = Slices { depths, builder: Builder::with_capacity(graph.nodes.len()), number: Vec::with_capacity(graph.nodes.len()) };
-    s.builder.graph.inputs = graph.inputs;
-    s.builder.graph.functions = std::mem::take(&mut graph.functions);
-    for node in &graph.nodes {
-        let new = match (&node.op, node.args.first()) {
-            (Op::View(View::Slice, attrs), Some(&Arg::Node(x))) => s.sliced(&graph, x, attrs, node),
-            _ => {
-                let args = node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(s.number[n as usize]))).collect();
-                s.builder.push(node.op.clone(), args, &node.shape, node.dtype, node.origin)
-            }
-        };
-        s.number.push(new);
-    }
-    let renumber = |ids: &[u32]| ids.iter().map(|&id| if id == DROPPED { id } else { s.number[id as usize] }).collect();
-    let (outputs, values) = (renumber(&graph.outputs), renumber(&graph.values));
-    s.builder.finish(outputs, values)
+    rebuild(graph, |r, id| match (&r.old.node(id).op, r.old.node(id).args.first()) {
+        (Op::View(View::Slice, attrs), Some(&Arg::Node(x))) => sliced(r, &depths, x, attrs, r.old.node(id)),
+        _ => r.same(r.old.node(id)),
+    })
 }
 
 /// For each instruction: 0 if it is computed whole; 1 if everything that reads it is a slice, and these slices together have no more
@@ -65,23 +53,13 @@ fn depths(g: &Graph, kept: &[u32]) -> Vec<u32> {
     depths
 }
 
-struct Slices {
-    /// See [`depths`].
-    depths: Vec<u32>,
-    builder: Builder,
-    /// By old node, the new one.
-    number: Vec<u32>,
-}
-
-impl Slices {
-    /// A slice of an old node, like `slice`.
-    fn sliced(&mut self, old: &Graph, id: u32, attrs: &AttrList, slice: &Node) -> u32 {
-        let node = old.node(id);
-        if self.depths[id as usize] == 0 {
-            let args = smallvec![Arg::Node(self.number[id as usize])];
-            return self.builder.push(Op::View(View::Slice, attrs.clone()), args, &slice.shape, node.dtype, slice.origin);
-        }
-        let args: Args = node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(self.sliced(old, n, attrs, slice)))).collect();
-        self.builder.push(node.op.clone(), args, &slice.shape, node.dtype, node.origin)
+/// A slice of an old node, like `slice`.
+fn sliced(r: &mut Rebuild, depths: &[u32], id: u32, attrs: &AttrList, slice: &Node) -> u32 {
+    let node = r.old.node(id);
+    if depths[id as usize] == 0 {
+        let args = smallvec![Arg::Node(r.number[id as usize])];
+        return r.builder.push(Op::View(View::Slice, attrs.clone()), args, &slice.shape, node.dtype, slice.origin);
     }
+    let args: Args = node.args.iter().map(|&a| a.node().map_or(a, |n| Arg::Node(sliced(r, depths, n, attrs, slice)))).collect();
+    r.builder.push(node.op.clone(), args, &slice.shape, node.dtype, slice.origin)
 }

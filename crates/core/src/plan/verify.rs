@@ -9,6 +9,7 @@ use super::{
     layout::Laid,
     memory::{once, touches},
 };
+use std::ops::Range;
 
 /// Nodes refer to earlier ones, instructions to arguments of their own shape.
 pub(crate) fn graph(g: &Graph) {
@@ -60,43 +61,74 @@ pub(crate) fn plan(p: &Plan) {
     if !cfg!(debug_assertions) {
         return;
     }
-    let mut unwritten = vec![0; p.buffers.len()];
-    p.kernels.iter().flat_map(|k| once(touches(k).1)).for_each(|b| unwritten[b as usize] += 1);
-    let is_input = |b: BufferId| matches!(p.buffers[b as usize], Placed::Input(_));
-    let mut written: Vec<bool> = (0..p.buffers.len() as BufferId).map(is_input).collect();
+    let mut written = Written::new(p);
     for (at, kernel) in p.kernels.iter().enumerate() {
         let (reads, writes) = touches(kernel);
         for place in reads {
-            assert!(written[place.buffer as usize], "plan: kernel {at} reads buffer {} before it is written", place.buffer);
+            assert!(written.covers(place), "plan: kernel {at} reads buffer {} before it is written", place.buffer);
             within(p, at, place);
         }
-        match kernel {
-            Kernel::Fused(k) => k.stores.iter().for_each(|s| within(p, at, &s.to)),
-            Kernel::Place(k) => k.pieces.iter().for_each(|(_, to)| within(p, at, to)),
-            Kernel::Contract(k) => within(p, at, &k.out),
-            _ => {} // the others write all of their buffer
-        }
-        for b in once(writes) {
-            unwritten[b as usize] -= 1;
-            written[b as usize] = unwritten[b as usize] == 0;
-        }
+        let parts: Vec<&Place> = match kernel {
+            Kernel::Fused(k) => k.stores.iter().map(|s| &s.to).collect(),
+            Kernel::Place(k) => k.pieces.iter().map(|(_, to)| to).collect(),
+            Kernel::Contract(k) => vec![&k.out],
+            _ => Vec::new(), // the others write all of their buffer
+        };
+        parts.iter().for_each(|to| within(p, at, to));
+        written.add(&parts, once(writes));
         if let Kernel::Fused(k) = kernel {
             assert!(k.code.iter().all(|i| !i.args[..i.instr.arity()].contains(&i.out)), "plan: kernel {at} writes an argument's register");
         }
     }
-    assert!(p.outputs.iter().all(|o| written[o.buffer as usize]), "plan: a result that nothing writes");
+    assert!(p.outputs.iter().all(|o| written.unwritten[o.buffer as usize] == 0), "plan: a result that nothing writes");
     no_overlaps(p);
+}
+
+/// What has been written so far.
+struct Written {
+    /// By buffer, how many kernels have yet to write to it.
+    unwritten: Vec<usize>,
+    /// By buffer, the ranges of elements that some of its writers have written.
+    ranges: Vec<Vec<Range<isize>>>,
+}
+
+impl Written {
+    fn new(p: &Plan) -> Written {
+        let mut unwritten = vec![0; p.buffers.len()];
+        p.kernels.iter().flat_map(|k| once(touches(k).1)).for_each(|b| unwritten[b as usize] += 1);
+        let never = (0..p.buffers.len()).filter(|&b| unwritten[b] == 0 && !matches!(p.buffers[b], Placed::Input(_)));
+        never.collect::<Vec<_>>().into_iter().for_each(|b| unwritten[b] = usize::MAX);
+        Written { unwritten, ranges: vec![Vec::new(); p.buffers.len()] }
+    }
+
+    fn add(&mut self, parts: &[&Place], writes: Vec<BufferId>) {
+        parts.iter().for_each(|to| self.ranges[to.buffer as usize].extend(range(to)));
+        writes.iter().for_each(|&b| self.unwritten[b as usize] -= 1);
+    }
+
+    /// Whether the elements from the first to the last of an operand have been written, as far as the first and last of each part tell.
+    fn covers(&self, place: &Place) -> bool {
+        let Some(wanted) = range(place) else { return true };
+        let mut ranges = self.ranges[place.buffer as usize].clone();
+        ranges.sort_unstable_by_key(|r| r.start);
+        let reached = ranges.iter().fold(wanted.start, |reached, r| if r.start <= reached { reached.max(r.end) } else { reached });
+        self.unwritten[place.buffer as usize] == 0 || reached >= wanted.end
+    }
+}
+
+/// The elements from the first to the last of an operand, if it has any.
+fn range(place: &Place) -> Option<Range<isize>> {
+    let reach =
+        |sign: isize| -> isize { place.dims.iter().zip(&place.strides).map(|(&d, &s)| (sign * s).max(0) * sign * (d as isize - 1)).sum() };
+    place.dims.iter().all(|&d| d > 0).then(|| place.offset + reach(-1)..place.offset + reach(1) + 1)
 }
 
 /// All elements of an operand of kernel `at` lie in its buffer.
 fn within(p: &Plan, at: usize, place: &Place) {
-    let reach =
-        |sign: isize| -> isize { place.dims.iter().zip(&place.strides).map(|(&d, &s)| (sign * s).max(0) * sign * (d as isize - 1)).sum() };
-    if place.dims.iter().all(|&d| d > 0) {
-        let (low, high) = (place.offset + reach(-1), place.offset + reach(1));
+    if let Some(range) = range(place) {
         let bytes = bytes(p, place.buffer);
-        let fits = bytes.is_none_or(|b| (high + 1) as usize * place.dtype.size() <= b);
-        assert!(low >= 0 && fits, "plan: kernel {at} has {place:?} outside of {bytes:?} bytes");
+        let fits = bytes.is_none_or(|b| range.end as usize * place.dtype.size() <= b);
+        assert!(range.start >= 0 && fits, "plan: kernel {at} has {place:?} outside of {bytes:?} bytes");
     }
 }
 

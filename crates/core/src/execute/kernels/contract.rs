@@ -34,10 +34,6 @@ const HEIGHT: usize = 64;
 const SMALL: usize = 1 << 16;
 /// Fewest terms of a partial sum.
 const TERMS: usize = 1 << 11;
-/// Products of up to so many terms each are gathered to one: their sums are too short to pay for reading and writing the output.
-const SHORT: usize = 128;
-/// Elements of an operand that are gathered for that at the most.
-const MOST_GATHERED: usize = 1 << 20;
 
 /// Matrix products over the batch axes, for every layout of the operands.
 pub fn run(kernel: &Contract, frame: &Frame) {
@@ -56,7 +52,7 @@ fn products<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
         return;
     }
     let out = memory::<T>(frame, &kernel.out);
-    let all = Products { kernel, frame, batch, isa, out, turned: None, below: None };
+    let all = Products { kernel, frame, batch, isa, out, turned: None };
     let Batch { m, n, count, terms, .. } = all.batch;
     let work = m * n * terms.max(1);
     if count < ENOUGH && work >= 2 * TASK {
@@ -197,8 +193,6 @@ struct Products<'a, T> {
     out: Shared<T>,
     /// The left operands of all terms side by side, row after row, where they were gathered.
     turned: Option<Matrix<T>>,
-    /// The right operands of all terms, one below the other, where they were gathered: then there is one product.
-    below: Option<Matrix<T>>,
 }
 
 impl<T: Engine> Products<'_, T> {
@@ -233,8 +227,6 @@ impl<T: Engine> Products<'_, T> {
         let Batch { m, n, count, .. } = self.batch;
         let left = (count == 1).then(|| self.gather_left(cut)).flatten();
         self.turned = left.as_ref().map(|g| g.1);
-        let right = left.as_ref().filter(|_| self.are_short()).map(|_| self.gather_right());
-        self.below = right.as_ref().map(|g| g.1);
         threads::run(count * cut.parts(), &|task| {
             let [rows, cols] = cut.part(task % cut.parts(), m, n);
             self.part(task / cut.parts(), rows, cols);
@@ -251,9 +243,8 @@ impl<T: Engine> Products<'_, T> {
     fn gather_left(&self, cut: Cut) -> Option<(Buffer, Matrix<T>)> {
         let (&Batch { m, terms, rows, .. }, last) = (&self.batch, self.rank() - 1);
         let slow = || self.kernel.terms.iter().all(|t| is_slow(&self.matrix(&t.a, 0, rows, last)));
-        // Worth it where several parts would each gather the same rows, or where short terms become one product.
-        let pays = (cut.across > 1 && slow()) || self.are_short();
-        if !pays || m * terms < TURNED {
+        // Worth it where several parts would each gather the same rows.
+        if cut.across == 1 || m * terms < TURNED || !slow() {
             return None;
         }
         let row = terms + APART;
@@ -273,30 +264,6 @@ impl<T: Engine> Products<'_, T> {
         Some((buffer, to))
     }
 
-    /// Whether the terms are products of few terms each, which are one product if they lie together, and what that takes is bounded.
-    fn are_short(&self) -> bool {
-        let (&Batch { m, n, terms: all, .. }, terms, last) = (&self.batch, &self.kernel.terms, self.rank() - 1);
-        let bounded = n >= WIDTH / 2 && all * m.max(n) <= MOST_GATHERED;
-        bounded && terms.len() > 1 && terms.iter().all(|t| t.alpha == terms[0].alpha && t.a.dims[last] <= SHORT)
-    }
-
-    /// Gathers the right operands of all terms, one below the other.
-    fn gather_right(&self) -> (Buffer, Matrix<T>) {
-        let (&Batch { n, terms, .. }, rank) = (&self.batch, self.rank());
-        let row = n + APART;
-        let buffer = Buffer::new(terms * row * size_of::<T>());
-        let to = Matrix { data: Shared::new(buffer.ptr().cast::<T>()), row: row as isize, col: 1 };
-        let firsts = self.kernel.terms.iter().scan(0, |first, t| Some(std::mem::replace(first, *first + t.a.dims[rank - 1])));
-        let firsts: SmallVec<[usize; 32]> = firsts.collect();
-        threads::run(firsts.len(), &|number| {
-            let (term, first) = (&self.kernel.terms[number], firsts[number]);
-            let from = self.matrix(&term.b, 0, rank - 2, rank - 1);
-            // SAFETY: `memory` checked the operand; the rows of the buffer are this task's own.
-            unsafe { gather(from, [term.a.dims[rank - 1], n], to.at(first, 0), row) };
-        });
-        (buffer, to)
-    }
-
     /// Some rows and columns of product `number`: all of its terms, on this thread.
     fn part(&self, number: usize, rows: Range<usize>, cols: Range<usize>) {
         self.terms_of(number, &rows, &cols);
@@ -309,10 +276,6 @@ impl<T: Engine> Products<'_, T> {
     /// The sum of all terms.
     fn terms_of(&self, number: usize, rows: &Range<usize>, cols: &Range<usize>) {
         let (mut added, mut column) = (false, 0);
-        if let (Some(a), Some(b)) = (self.turned, self.below) {
-            let p = Product { k: self.batch.terms, a, b, added, ..self.term(&self.kernel.terms[0], number) };
-            return compute(p, rows.clone(), cols.clone(), self.isa);
-        }
         for term in &self.kernel.terms {
             let mut p = self.term(term, number);
             (p.a, column) = (self.turned.map_or(p.a, |t| t.from(0, column)), column + p.k);
