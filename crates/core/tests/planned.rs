@@ -1,7 +1,7 @@
 //! Do planned and fused programs give what the plain interpretation gives? Random programs against the reference loops, in `f64`.
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-use wengert_core::{Array, DType, Tape, Tensor};
+use wengert_core::{Array, DType, PoolOptions, Tape, Tensor};
 
 /// A random program of `n` steps over a few leaves: pointwise ops, broadcasts, folds, views and products of small shapes.
 fn program<'t>(tape: &'t Tape, rng: &mut ChaCha8Rng, n: usize) -> Vec<Tensor<'t>> {
@@ -91,6 +91,35 @@ fn eager_and_fused_agree() {
         for (i, (a, b)) in run(Tape::new()).iter().zip(run(Tape::eager())).enumerate() {
             assert!(a.all_close(&b, 1e-12, 1e-12), "seed {seed}, value {i}: {a} and {b}");
         }
+    }
+}
+
+#[test]
+fn gradients_of_rectified_maxima_are_masked_before_they_are_spread() {
+    let windows = [(2, 2, 0), (3, 2, 0), (3, 2, 1), (2, 3, 0)].map(|(size, stride, pad)| PoolOptions::new(size).stride(stride).padding(pad));
+    for (options, dtype) in windows.into_iter().flat_map(|w| [(w, DType::F32), (w, DType::F64)]) {
+        let run = |tape: Tape| {
+            // Ties, zeros of both signs, NaN and infinities.
+            let mut values = Array::uniform(DType::F64, [2, 3, 9, 10], -3.0, 3.0, 1).to_f64_vec();
+            values.iter_mut().for_each(|v| *v = v.round());
+            values[..4].copy_from_slice(&[f64::NAN, -0.0, f64::INFINITY, f64::NEG_INFINITY]);
+            let x = tape.leaf(&Array::new([2, 3, 9, 10], values).cast(dtype));
+            let b = tape.leaf(&Array::new([3, 1, 1], vec![0.0, 1.0, -1.0]).cast(dtype));
+            let r = (x + b).relu();
+            let y = r.max_pool2d(options);
+            let weights = tape.constant(&Array::uniform(DType::F64, y.shape(), -1.0, 1.0, 2).cast(dtype));
+            let loss = (y * weights).sum();
+            let [dx, db] = loss.grad([x, b]);
+            let beyond = r.gt(1.0).select(loss.grad(r), tape.zeros(dtype, r.shape()));
+            let plan = tape.plan(&(y, dx, db)).to_string();
+            (tape.eval(&vec![beyond, dx, db]), plan)
+        };
+        let ((fused, plan), (eager, _)) = (run(Tape::new()), run(Tape::eager()));
+        let masks: Vec<&str> = plan.split("\nk").filter(|k| k.contains("= Select")).collect();
+        assert!(masks.len() == 1 && !masks[0].contains("over [2, 3, 9, 10]"), "what is masked are the windows\n{plan}");
+        let bits = |a: &Array| a.to_f64_vec().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!([0, 1].map(|i| bits(&fused[i])), [0, 1].map(|i| bits(&eager[i])), "{options:?}");
+        assert!(fused[2].all_close(&eager[2], 1e-5, 1e-5), "{options:?}: {} and {}", fused[2], eager[2]);
     }
 }
 
