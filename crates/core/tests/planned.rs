@@ -96,7 +96,8 @@ fn eager_and_fused_agree() {
 
 #[test]
 fn gradients_of_rectified_maxima_are_masked_before_they_are_spread() {
-    let windows = [(2, 2, 0), (3, 2, 0), (3, 2, 1), (2, 3, 0)].map(|(size, stride, pad)| PoolOptions::new(size).stride(stride).padding(pad));
+    let windows =
+        [(2, 2, 0), (3, 2, 0), (3, 2, 1), (2, 3, 0)].map(|(size, stride, pad)| PoolOptions::new(size).stride(stride).padding(pad));
     for (options, dtype) in windows.into_iter().flat_map(|w| [(w, DType::F32), (w, DType::F64)]) {
         let run = |tape: Tape| {
             // Ties, zeros of both signs, NaN and infinities.

@@ -4,11 +4,12 @@
 //! on shapes only, and every element is summed in one order: the bits of a result don't depend on the number of threads.
 
 use super::{
-    gemm::{Engine, Matrix, Product, multiply},
+    gemm::{Engine, Matrix, Product, dots, multiply},
     isa::Isa,
     patches::{Band, Planes},
     scratch::{Layout, with_partials, with_registers},
     strided::{BLOCK, Shared, copy_dense, dense, memory},
+    tiles::TILE,
 };
 use crate::{
     Convolution, DType, Window,
@@ -146,8 +147,9 @@ fn weights<T: Engine>(shapes: &Shapes, image: &Planes<T>, output: &Planes<T>, ou
                     let patches = band.patches(image, number, group, section(at_patches), isa);
                     let given = output.matrix([number, row], m, &band.rows, section(at_given));
                     let product = Product::new([m, taps, band.columns()], given, patches.transposed(), total);
+                    let product = Product { added: unit > units * part / parts, ..product };
                     // SAFETY: `memory` checked the operands; this task's own rows of its part's sum.
-                    unsafe { multiply(&Product { added: unit > units * part / parts, ..product }, isa) };
+                    unsafe { if taps < TILE && given.col == 1 { dots(&product, isa) } else { multiply(&product, isa) } };
                 });
             }
         });

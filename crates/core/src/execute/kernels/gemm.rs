@@ -211,13 +211,13 @@ pub fn is_slow<T>(a: &Matrix<T>) -> bool {
     a.row == 1 && a.col != 1 && (a.col.unsigned_abs() * size_of::<T>()).is_multiple_of(FAR)
 }
 
-/// Computes a row times a matrix, the terms of both of which are neighbours. Several partial sums run side by side and are
+/// Computes a few rows times a few columns, the terms of both of which are neighbours. Several partial sums run side by side and are
 /// added in a fixed order that depends on the dtype and `k` only.
 ///
 /// # Safety
 /// As for [`multiply`].
 pub unsafe fn dots<T: Engine>(product: &Product<T>, isa: Isa) {
-    debug_assert_eq!((product.m, product.a.col, product.b.row, product.out.col), (1, 1, 1, 1));
+    debug_assert_eq!((product.a.col, product.b.row, product.out.col), (1, 1, 1));
     // SAFETY: as for the caller.
     unsafe { dot_loops::<T>(isa)(product) }
 }
@@ -343,6 +343,40 @@ mod tests {
         {
             check::<f32>(round as u64, dims);
             check::<f64>(round as u64, dims);
+        }
+    }
+
+    #[test]
+    fn a_sum_in_lanes_has_the_same_bits_whatever_is_summed_beside_it() {
+        for [m, n, k] in [[1, 1, 1], [1, 9, 40], [2, 3, 16], [3, 4, 100], [5, 8, 33], [4, 7, 15], [7, 2, 515]] {
+            in_lanes::<f32>([m, n, k], 1e-4);
+            in_lanes::<f64>([m, n, k], 1e-12);
+        }
+    }
+
+    fn in_lanes<T: Engine>([m, n, k]: [usize; 3], round: f64) {
+        let mut rng = rng(1);
+        let mut noise = |n: usize| (0..n).map(|_| T::from_f64(rng.random_range(-1.0..1.0))).collect::<Vec<T>>();
+        let (mut a, mut b, before) = (noise(m * k), noise(k * n), noise(m * n));
+        let matrix =
+            |data: &mut [T], row: usize, col: usize| Matrix { data: Shared::new(data.as_mut_ptr()), row: row as isize, col: col as isize };
+        let (a, b) = (matrix(&mut a, k, 1), matrix(&mut b, 1, k));
+        for (isa, added) in Isa::available().flat_map(|isa| [(isa, false), (isa, true)]) {
+            let mut data = before.clone();
+            let whole = Product { added, alpha: T::from_f64(-0.5), ..Product::new([m, n, k], a, b, matrix(&mut data, n, 1)) };
+            // SAFETY: whole matrices; an available instruction set.
+            unsafe { dots(&whole, isa) };
+            for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                let mut alone = [before[i * n + j]];
+                // SAFETY: as above; a row, and a column.
+                let sum: f64 = (0..k).map(|l| unsafe { (*a.at(i, l)).to_f64() * (*b.at(l, j)).to_f64() }).sum();
+                let out = matrix(&mut alone, 1, 1);
+                // SAFETY: as above.
+                unsafe { dots(&Product { m: 1, n: 1, a: a.from(i, 0), b: b.from(0, j), out, ..whole }, isa) };
+                let expected = if added { before[i * n + j].to_f64() } else { 0.0 } - 0.5 * sum;
+                assert!(data[i * n + j] == alone[0], "{m} {n} {k}, {isa:?}");
+                assert!((alone[0].to_f64() - expected).abs() <= round, "{m} {n} {k}, {isa:?}: {} for {expected}", alone[0].to_f64());
+            }
         }
     }
 }

@@ -219,9 +219,9 @@ trait Moved: Engine {
                     unsafe {
                         if stride[1] == 1 && n >= 8 {
                             for i in (0..n - 7).step_by(8) {
-                                eight(from.add(i), patches.add(i));
+                                write_eight(patches.add(i), eight(from.add(i)));
                             }
-                            eight(from.add(n - 8), patches.add(n - 8));
+                            write_eight(patches.add(n - 8), eight(from.add(n - 8)));
                         } else {
                             for i in 0..n {
                                 *patches.add(i) = *from.add(i * stride[1]);
@@ -251,10 +251,13 @@ trait Moved: Engine {
                     let to = sums.wrapping_add((channel * lines.len() + line) * width + across);
                     // SAFETY: a row of the patches, and a row of the sums.
                     unsafe {
-                        if stride[1] == 1 {
-                            for i in 0..n {
-                                *to.add(i) = (*to.add(i)).plus(*from.add(i));
+                        if stride[1] == 1 && n >= 8 {
+                            // The last eight overlap others, so they are summed before any are written.
+                            let last = eight_sums(from.add(n - 8), to.add(n - 8));
+                            for i in (0..n - 7).step_by(8) {
+                                write_eight(to.add(i), eight_sums(from.add(i), to.add(i)));
                             }
+                            write_eight(to.add(n - 8), last);
                         } else {
                             for i in 0..n {
                                 *to.add(i * stride[1]) = (*to.add(i * stride[1])).plus(*from.add(i));
@@ -268,9 +271,26 @@ trait Moved: Engine {
     }
 }
 
-/// Copies eight neighbours.
+/// Eight neighbours.
 #[inline(always)]
-unsafe fn eight<T: Copy>(from: *const T, to: *mut T) {
+unsafe fn eight<T: Copy>(from: *const T) -> [T; 8] {
     // SAFETY: as for the caller.
-    unsafe { to.cast::<[T; 8]>().write_unaligned(from.cast::<[T; 8]>().read_unaligned()) }
+    unsafe { from.cast::<[T; 8]>().read_unaligned() }
+}
+
+/// Eight neighbours, to each of which one of others is added.
+#[inline(always)]
+unsafe fn eight_sums<T: Engine>(from: *const T, to: *const T) -> [T; 8] {
+    // SAFETY: as for the caller.
+    let (mut sums, from) = unsafe { (eight(to), eight(from)) };
+    for j in 0..8 {
+        sums[j] = sums[j].plus(from[j]);
+    }
+    sums
+}
+
+#[inline(always)]
+unsafe fn write_eight<T>(to: *mut T, values: [T; 8]) {
+    // SAFETY: as for the caller.
+    unsafe { to.cast::<[T; 8]>().write_unaligned(values) }
 }

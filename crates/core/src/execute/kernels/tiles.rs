@@ -128,56 +128,81 @@ unsafe fn tile<T: Engine, const FMA: bool, const ROWS: usize, const COLS: usize>
     }
 }
 
-/// A row times a matrix whose columns are dense: sums in lanes.
+/// Rows times a matrix, where the terms of both are neighbours: sums in lanes.
 ///
 /// # Safety
 /// As for [`dots`](super::gemm::dots).
 #[inline(always)]
 pub unsafe fn in_lanes<T: Engine, const FMA: bool>(p: &Product<T>) {
-    // SAFETY: as for the caller; a cache line of lanes for each column.
-    unsafe { if size_of::<T>() == 4 { fours::<T, FMA, 16>(p) } else { fours::<T, FMA, 8>(p) } }
+    // SAFETY: as for the caller; a cache line of lanes for each sum.
+    unsafe { if size_of::<T>() == 4 { in_lanes_of::<T, FMA, 16>(p) } else { in_lanes_of::<T, FMA, 8>(p) } }
 }
 
-/// All columns, by fours.
+/// Rows by twos, and their columns by threes; a row alone, by fours.
 #[inline(always)]
-unsafe fn fours<T: Engine, const FMA: bool, const LANES: usize>(p: &Product<T>) {
-    let bulk = p.n / 4 * 4;
+unsafe fn in_lanes_of<T: Engine, const FMA: bool, const LANES: usize>(p: &Product<T>) {
+    let pairs = p.m / 2 * 2;
     // SAFETY: as for the caller.
     unsafe {
-        for col in (0..bulk).step_by(4) {
-            lanes::<T, FMA, 4, LANES>(p, col);
+        for row in (0..pairs).step_by(2) {
+            across::<T, FMA, 2, 3, LANES>(p, row);
         }
-        for col in bulk..p.n {
-            lanes::<T, FMA, 1, LANES>(p, col);
+        if pairs < p.m {
+            across::<T, FMA, 1, 4, LANES>(p, pairs);
         }
     }
 }
 
-/// Some columns.
+/// All columns of some rows.
 #[inline(always)]
-unsafe fn lanes<T: Engine, const FMA: bool, const COLS: usize, const LANES: usize>(p: &Product<T>, col: usize) {
-    debug_assert!(col + COLS <= p.n && LANES.is_power_of_two());
+unsafe fn across<T: Engine, const FMA: bool, const ROWS: usize, const COLS: usize, const LANES: usize>(p: &Product<T>, row: usize) {
+    let bulk = p.n / COLS * COLS;
+    // SAFETY: as for the caller.
+    unsafe {
+        for col in (0..bulk).step_by(COLS) {
+            lanes::<T, FMA, ROWS, COLS, LANES>(p, row, col);
+        }
+        for col in bulk..p.n {
+            lanes::<T, FMA, ROWS, 1, LANES>(p, row, col);
+        }
+    }
+}
+
+/// Some columns of some rows. An element's terms are summed in the same order, whatever is summed beside it.
+#[inline(always)]
+unsafe fn lanes<T: Engine, const FMA: bool, const ROWS: usize, const COLS: usize, const LANES: usize>(
+    p: &Product<T>,
+    row: usize,
+    col: usize,
+) {
+    debug_assert!(row + ROWS <= p.m && col + COLS <= p.n && LANES.is_power_of_two());
     let bulk = p.k / LANES * LANES;
-    let mut sums = [[T::default(); LANES]; COLS];
+    let mut sums = [[[T::default(); LANES]; COLS]; ROWS];
     for l in (0..bulk).step_by(LANES) {
-        // SAFETY: `LANES` terms of `a`, which are neighbours.
-        let x = unsafe { p.a.at(0, l).cast::<[T; LANES]>().read_unaligned() };
-        for (j, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: as many of a column of `b`.
-            let y = unsafe { p.b.at(l, col + j).cast::<[T; LANES]>().read_unaligned() };
-            for ((sum, x), y) in sums.iter_mut().zip(&x).zip(&y) {
-                *sum = x.mul_add::<FMA>(*y, *sum);
+        let mut y = [[T::default(); LANES]; COLS];
+        for (j, y) in y.iter_mut().enumerate() {
+            // SAFETY: `LANES` terms of a column of `b`, which are neighbours.
+            *y = unsafe { p.b.at(l, col + j).cast::<[T; LANES]>().read_unaligned() };
+        }
+        for (i, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: as many of a row of `a`.
+            let x = unsafe { p.a.at(row + i, l).cast::<[T; LANES]>().read_unaligned() };
+            for (sums, y) in sums.iter_mut().zip(&y) {
+                for ((sum, x), y) in sums.iter_mut().zip(&x).zip(y) {
+                    *sum = x.mul_add::<FMA>(*y, *sum);
+                }
             }
         }
     }
-    for (j, &sums) in sums.iter().enumerate() {
+    for (at, &sums) in sums.as_flattened().iter().enumerate() {
+        let (i, j) = (row + at / COLS, col + at % COLS);
         let mut sum = total(sums);
         // SAFETY: the terms that are left; an element of `out`, which is the caller's own.
         unsafe {
             for l in bulk..p.k {
-                sum = (*p.a.at(0, l)).mul_add::<FMA>(*p.b.at(l, col + j), sum);
+                sum = (*p.a.at(i, l)).mul_add::<FMA>(*p.b.at(l, j), sum);
             }
-            let to = p.out.at(0, col + j);
+            let to = p.out.at(i, j);
             sum = p.alpha.times(sum);
             *to = if p.added { (*to).plus(sum) } else { sum };
         }
