@@ -55,6 +55,16 @@ pub enum Fold {
     ArgMin,
 }
 
+impl Fold {
+    /// The dtype of the result for elements of dtype `of`.
+    pub const fn result(self, of: DType) -> DType {
+        match self {
+            Fold::ArgMax | Fold::ArgMin => DType::I64,
+            _ => of,
+        }
+    }
+}
+
 /// How [`KernelClass::View`] maps an output index to an input index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum View {

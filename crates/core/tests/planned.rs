@@ -192,6 +192,34 @@ fn updates_write_over_what_nobody_holds() {
 }
 
 #[test]
+fn products_are_added_to_what_they_update() {
+    // Sums of one piece, in parts and alone; of several; and products of what is updated, which must be read before it is.
+    for (rows, inner, cols) in [(3, 4, 5), (96, 300, 200), (6, 1030, 7), (1, 9000, 40), (40, 70, 1), (64, 64, 64)] {
+        let [a, b, w] =
+            [(rows, inner, 1), (inner, cols, 2), (rows, cols, 3)].map(|(m, n, seed)| Array::uniform(DType::F32, [m, n], -1.0, 1.0, seed));
+        let update = |w: &mut Array, itself: bool| {
+            let tape = Tape::new();
+            let (x, b) = (tape.leaf(&*w), tape.constant(&b));
+            let left = if itself { x } else { tape.constant(&a) };
+            let next = x + left.matmul(b) * -0.1;
+            let plan = tape.plan(&next).to_string();
+            assert!(plan.contains("contract") && !plan.contains("fused"), "{plan}");
+            tape.update(w, next);
+        };
+        for itself in [false, true].into_iter().filter(|&itself| !itself || (rows, inner) == (64, cols)) {
+            let (mut given, held) = (Array::uniform(DType::F32, [rows, cols], -1.0, 1.0, 3), w.clone());
+            let (before, mut new) = (given.as_slice::<f32>().as_ptr(), held.clone());
+            update(&mut given, itself);
+            update(&mut new, itself);
+            assert_eq!(held, w, "what is held elsewhere stays");
+            let bits = |a: &Array| a.as_slice::<f32>().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&given), bits(&new), "{rows} {inner} {cols}, itself: {itself}");
+            assert_eq!(given.as_slice::<f32>().as_ptr() == before, !itself && inner <= 512, "{rows} {inner} {cols}");
+        }
+    }
+}
+
+#[test]
 fn what_is_read_beside_an_update_is_of_the_old_values() {
     let mut w = Array::from([[1.0, 2.0], [3.0, 4.0]]);
     let tape = Tape::new();

@@ -234,17 +234,12 @@ pub struct FoldStore {
     pub to: BufferId,
 }
 
-impl Fold {
-    /// The dtype of the result for elements of dtype `of`.
-    pub const fn result(self, of: DType) -> DType {
-        match self {
-            Fold::ArgMax | Fold::ArgMin => DType::I64,
-            _ => of,
-        }
-    }
-}
+/// Terms whose sum is begun anew, and added to the sum before: the library's choice, which keeps its panels in the cache.
+pub const DEPTH: usize = 512;
 
 /// `out = add + Σ_t alpha_t * a_t @ b_t` over batch axes that all of them share.
+///
+/// `out` may be `add`, element by element, if [`adds_once`](Contract::adds_once).
 pub struct Contract {
     /// The products, at least one, all of one dtype.
     pub terms: SmallVec<[Term; 1]>,
@@ -268,6 +263,12 @@ impl Contract {
     /// Of the operands and the result.
     pub fn dtype(&self) -> DType {
         self.terms[0].a.dtype
+    }
+
+    /// Whether there is one sum of each element, which is added to `add` in either order.
+    pub fn adds_once(&self) -> bool {
+        let a = &self.terms[0].a;
+        self.terms.len() == 1 && a.dims[a.dims.len() - 1] <= DEPTH
     }
 
     /// All operands.

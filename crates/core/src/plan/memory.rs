@@ -265,14 +265,26 @@ fn donate(
     }
 }
 
-/// Whether a fused loop reads `input` at the very indices at which it writes `out`; marks the store as in place if so.
+/// Whether a kernel reads `input` just where it writes `out`: a loop, or a product that is added to it. Marks a loop's store as in place.
 fn in_step(kernel: &mut Kernel, input: BufferId, out: BufferId) -> bool {
-    let Kernel::Fused(k @ Fused { rows: None, .. }) = kernel else { return false };
+    let k = match kernel {
+        Kernel::Fused(k @ Fused { rows: None, .. }) => k,
+        Kernel::Contract(k) => {
+            let to = &k.out;
+            let apart = k.terms.iter().all(|t| t.a.buffer != input && t.b.buffer != input);
+            return apart && k.adds_once() && k.add.as_ref().is_some_and(|add| same(add, to));
+        }
+        _ => return false,
+    };
     let Some(store) = k.stores.iter_mut().find(|s| s.to.buffer == out) else { return false };
-    let same = |from: &Place| (from.dtype, from.offset, &from.strides) == (store.to.dtype, store.to.offset, &store.to.strides);
-    let aligned = k.loads.iter().filter(|l| l.from.buffer == input).all(|l| same(&l.from));
+    let aligned = k.loads.iter().filter(|l| l.from.buffer == input).all(|l| same(&l.from, &store.to));
     store.in_place |= aligned;
     aligned
+}
+
+/// Whether the elements of two operands lie at the same places of their buffers.
+fn same(a: &Place, b: &Place) -> bool {
+    (a.dtype, a.offset, &a.strides) == (b.dtype, b.offset, &b.strides)
 }
 
 #[cfg(test)]

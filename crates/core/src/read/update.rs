@@ -159,14 +159,14 @@ impl Tape {
         given: &[bool],
         at: &'static Location<'static>,
     ) {
-        let mut r = self.record.borrow_mut();
+        let (mut r, none) = (self.record.borrow_mut(), Array::zeros(DType::Bool, 0));
         for (i, &id) in outputs.iter().enumerate() {
             r.values.set(id as usize, Value { buffer: values[i].buffer().clone(), offset: 0, whole: true });
             let target = ids.iter().position(|&x| x == id).filter(|_| given[i]);
             if let Some(leaf) = target.and_then(|t| targets[t].leaf) {
                 let index = r.nodes[leaf as usize].attrs as usize;
                 r.leaves[index].donated = Some(at);
-                r.leaves[index].array = Array::zeros(DType::Bool, 0);
+                r.leaves[index].array = none.clone();
             }
         }
     }

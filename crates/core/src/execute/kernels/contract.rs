@@ -52,7 +52,10 @@ fn products<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
         return;
     }
     let out = memory::<T>(frame, &kernel.out);
-    let all = Products { kernel, frame, batch, isa, out, turned: None };
+    let first = |place: &Place| memory::<T>(frame, place).at(place.offset);
+    let begun = kernel.add.as_ref().is_some_and(|add| first(add) == first(&kernel.out));
+    debug_assert!(!begun || kernel.adds_once());
+    let all = Products { kernel, frame, batch, isa, out, begun, turned: None };
     let Batch { m, n, count, terms, .. } = all.batch;
     let work = m * n * terms.max(1);
     if count < ENOUGH && work >= 2 * TASK {
@@ -191,6 +194,8 @@ struct Products<'a, T> {
     batch: Batch,
     isa: Isa,
     out: Shared<T>,
+    /// Whether the result is what it is added to.
+    begun: bool,
     /// The left operands of all terms side by side, row after row, where they were gathered.
     turned: Option<Matrix<T>>,
 }
@@ -267,7 +272,7 @@ impl<T: Engine> Products<'_, T> {
     /// Some rows and columns of product `number`: all of its terms, on this thread.
     fn part(&self, number: usize, rows: Range<usize>, cols: Range<usize>) {
         self.terms_of(number, &rows, &cols);
-        if let Some(add) = &self.kernel.add {
+        if let Some(add) = self.kernel.add.as_ref().filter(|_| !self.begun) {
             let add = self.matrix(add, number, self.batch.rows, self.rank() - 1).from(rows.start, cols.start);
             add_to(add, [rows.len(), cols.len()], self.out(number).from(rows.start, cols.start));
         }
@@ -275,7 +280,7 @@ impl<T: Engine> Products<'_, T> {
 
     /// The sum of all terms.
     fn terms_of(&self, number: usize, rows: &Range<usize>, cols: &Range<usize>) {
-        let (mut added, mut column) = (false, 0);
+        let (mut added, mut column) = (self.begun, 0);
         for term in &self.kernel.terms {
             let mut p = self.term(term, number);
             (p.a, column) = (self.turned.map_or(p.a, |t| t.from(0, column)), column + p.k);
@@ -306,6 +311,7 @@ impl<T: Engine> Products<'_, T> {
             });
             let out = self.out(0);
             match &self.kernel.add {
+                Some(_) if self.begun => {}
                 Some(add) => copy(self.matrix(add, 0, self.batch.rows, self.rank() - 1), [m, n], out),
                 None => copy(partial(0), [m, n], out),
             }

@@ -15,9 +15,8 @@ use super::{
     transpose::gather,
 };
 use crate::Element;
+pub use crate::plan::kernel::DEPTH;
 
-/// Terms whose sum is begun anew, and added to the sum before: the library's choice, which keeps its panels in the cache.
-pub const DEPTH: usize = 512;
 /// Up to so many multiplications our loops need less time than the library: where they read `b` in place, and where they gather it.
 const SMALL: [usize; 2] = [1 << 17, 1 << 15];
 /// From so many elements on, an `a` that the library would read slowly is gathered for it.
