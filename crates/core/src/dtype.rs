@@ -49,6 +49,16 @@ impl DType {
             DType::Bool => f64::from(u8::from(bits & 1 == 1)),
         }
     }
+
+    /// The raw bits of the negative of a number, which for `bool` is itself.
+    pub(crate) fn negative(self, bits: u64) -> u64 {
+        match self {
+            DType::F32 => bits ^ 1 << 31,
+            DType::F64 => bits ^ 1 << 63,
+            DType::I64 => bits.wrapping_neg(),
+            DType::Bool => bits,
+        }
+    }
 }
 
 impl fmt::Display for DType {

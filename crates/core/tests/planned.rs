@@ -201,7 +201,7 @@ fn products_are_added_to_what_they_update() {
             let tape = Tape::new();
             let (x, b) = (tape.leaf(&*w), tape.constant(&b));
             let left = if itself { x } else { tape.constant(&a) };
-            let next = x + left.matmul(b) * -0.1;
+            let next = x - 0.1 * left.matmul(b);
             let plan = tape.plan(&next).to_string();
             assert!(plan.contains("contract") && !plan.contains("fused"), "{plan}");
             tape.update(w, next);

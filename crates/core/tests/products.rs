@@ -186,3 +186,24 @@ fn a_matrix_that_many_thin_products_turn_is_turned_once() {
         }
     }
 }
+
+#[test]
+fn factors_that_may_change_are_taken_with_either_sign() {
+    for factor in [5.2f64, -3.3, 13.0] {
+        for dtype in [DType::F32, DType::F64, DType::I64] {
+            let tape = Tape::new();
+            let leaf = |shape: &[usize], seed| (tape.leaf(&Array::uniform(DType::F64, shape, -4.0, 4.0, seed)) * 1.0).cast(dtype);
+            let (a, b, x) = (leaf(&[3, 4], 1), leaf(&[4, 5], 2), leaf(&[3, 5], 3));
+            let factor = tape.scalar(dtype, factor);
+            let (product, square) = (a.matmul(b), a.matmul(a.t()).matmul(x));
+            let all = [x - factor * product, factor * product - square * factor, -(factor * product) + x, x - -(product * factor)];
+            let plan = tape.plan(&all[0]).to_string();
+            for (at, (y, value)) in all.iter().zip(tape.eval(&all)).enumerate() {
+                for (e, v) in y.reference().data.iter().zip(value.to_f64_vec()) {
+                    assert!((e - v).abs() <= 1e-4 * (1.0 + e.abs()), "{dtype}, {at}: expected {e}, got {v}");
+                }
+            }
+            assert!(plan.contains("contract -slot"), "the sign goes with the factor\n{plan}");
+        }
+    }
+}

@@ -34,6 +34,7 @@ impl Frame<'_> {
     pub fn scalar(&self, from: ScalarSource) -> u64 {
         match from {
             ScalarSource::Slot(i) => self.slots[i as usize],
+            ScalarSource::Minus(i, dtype) => dtype.negative(self.slots[i as usize]),
             ScalarSource::Literal(bits) => bits,
         }
     }

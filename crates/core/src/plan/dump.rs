@@ -74,6 +74,7 @@ impl fmt::Display for Contract {
                 ScalarSource::Literal(bits) if t.a.dtype.number(bits) == 1.0 => {}
                 ScalarSource::Literal(bits) => write!(f, "{} * ", t.a.dtype.number(bits))?,
                 ScalarSource::Slot(i) => write!(f, "slot {i} * ")?,
+                ScalarSource::Minus(i, _) => write!(f, "-slot {i} * ")?,
             }
             write!(f, "{} @ {}", t.a, t.b)?;
         }
@@ -151,6 +152,7 @@ impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             ScalarSource::Slot(i) => write!(f, "{} slot {i}", self.1),
+            ScalarSource::Minus(i, _) => write!(f, "{} -slot {i}", self.1),
             ScalarSource::Literal(bits) => write!(f, "{} {}", self.1, self.1.number(bits)),
         }
     }

@@ -245,7 +245,7 @@ fn window(attrs: &[i64]) -> Window {
 
 fn scalar(a: Arg) -> (ScalarSource, DType) {
     match a {
-        Arg::Scalar(value, dtype) => (value.source(), dtype),
+        Arg::Scalar(value, dtype) => (value.source(dtype), dtype),
         Arg::Node(_) => panic!("expected a scalar operand"),
     }
 }

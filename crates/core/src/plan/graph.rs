@@ -61,15 +61,18 @@ pub enum Arg {
 pub enum Literal {
     /// Slot of the run.
     Slot(u32),
+    /// The negative of one.
+    Minus(u32),
     /// Known bits.
     Bits(u64),
 }
 
 impl Literal {
-    /// As kernels take it.
-    pub fn source(self) -> ScalarSource {
+    /// As kernels take it, for this dtype.
+    pub fn source(self, dtype: DType) -> ScalarSource {
         match self {
             Literal::Slot(i) => ScalarSource::Slot(i),
+            Literal::Minus(i) => ScalarSource::Minus(i, dtype),
             Literal::Bits(b) => ScalarSource::Literal(b),
         }
     }

@@ -66,6 +66,8 @@ impl Place {
 pub enum ScalarSource {
     /// Raw bits from the run's slot table.
     Slot(u32),
+    /// The negative of what is there, which has this dtype.
+    Minus(u32, DType),
     /// Raw bits known to the plan.
     Literal(u64),
 }

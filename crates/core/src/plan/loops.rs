@@ -162,7 +162,7 @@ impl<'a> Loop<'a> {
                     };
                     of.entry(a).or_insert_with(|| {
                         let reg = next(count);
-                        scalars.push(ScalarLoad { reg, dtype, from: value.source() });
+                        scalars.push(ScalarLoad { reg, dtype, from: value.source(dtype) });
                         reg
                     });
                 }

@@ -66,16 +66,23 @@ pub(super) fn readers(g: &Graph, kept: &[u32]) -> Vec<u32> {
 enum Factor {
     Number(f64),
     Slot(u32),
+    Minus(u32),
 }
 
 impl Factor {
     const ONE: Factor = Factor::Number(1.0);
+    const MINUS_ONE: Factor = Factor::Number(-1.0);
 
     /// The product of two, if it is a factor again.
     fn times(self, other: Factor) -> Option<Factor> {
         match (self, other) {
             (Factor::Number(x), Factor::Number(y)) => Some(Factor::Number(x * y)),
             (Factor::ONE, f) | (f, Factor::ONE) => Some(f),
+            (Factor::MINUS_ONE, f) | (f, Factor::MINUS_ONE) => Some(match f {
+                Factor::Slot(s) => Factor::Minus(s),
+                Factor::Minus(s) => Factor::Slot(s),
+                Factor::Number(x) => Factor::Number(-x),
+            }),
             _ => None,
         }
     }
@@ -84,6 +91,7 @@ impl Factor {
         match self {
             Factor::Number(x) => Arg::Scalar(Literal::Bits(dtype.bits(x)), dtype),
             Factor::Slot(s) => Arg::Scalar(Literal::Slot(s), dtype),
+            Factor::Minus(s) => Arg::Scalar(Literal::Minus(s), dtype),
         }
     }
 }
@@ -93,6 +101,7 @@ fn factor(a: Arg, dtype: DType) -> Option<Factor> {
     match a {
         Arg::Scalar(literal, of) if of == dtype => match literal {
             Literal::Slot(s) => Some(Factor::Slot(s)),
+            Literal::Minus(s) => Some(Factor::Minus(s)),
             Literal::Bits(b) => Some(Factor::Number(dtype.number(b))).filter(|f| dtype.is_float() || *f == Factor::ONE),
         },
         _ => None,
@@ -104,7 +113,7 @@ fn scaled(node: &Node) -> Option<(u32, Factor)> {
     let Op::Do(instr, of) = node.op else { return None };
     let x = node.args[0].node()?;
     match instr {
-        Instr::Neg => Some((x, Factor::Number(-1.0))),
+        Instr::Neg => Some((x, Factor::MINUS_ONE)),
         Instr::Mul => Some((x, factor(*node.args.get(1)?, of)?)),
         Instr::Div => match factor(*node.args.get(1)?, of)? {
             Factor::Number(d) if is_power_of_two(d) => Some((x, Factor::Number(1.0 / d))),
@@ -167,7 +176,7 @@ fn expand(g: &Graph, readers: &Readers, root: u32) -> Sum {
             sum.others.push((id, negative));
             continue;
         }
-        let sign = Factor::Number(if negative { -1.0 } else { 1.0 });
+        let sign = if negative { Factor::MINUS_ONE } else { Factor::ONE };
         if let Some((product, f, between)) = product(g, readers, id).and_then(|(p, f, between)| Some((p, f.times(sign)?, between))) {
             sum.products.push((product, f));
             sum.inside.extend(between);

@@ -266,7 +266,8 @@ fn rank_of(a: Arg) -> (u8, u64) {
     match a {
         Arg::Node(n) => (0, u64::from(n)),
         Arg::Scalar(Literal::Slot(s), _) => (1, u64::from(s)),
-        Arg::Scalar(Literal::Bits(b), _) => (2, b),
+        Arg::Scalar(Literal::Minus(s), _) => (2, u64::from(s)),
+        Arg::Scalar(Literal::Bits(b), _) => (3, b),
     }
 }
 

@@ -63,14 +63,6 @@ impl<'t> Hyper<'t> {
         x * self.beside(x)
     }
 
-    /// `-self`.
-    pub(super) fn negative(self) -> Hyper<'t> {
-        match self {
-            Hyper::Number(v) => Hyper::Number(-v),
-            Hyper::Tensor(t) => Hyper::Tensor(-t),
-        }
-    }
-
     /// `1 - self`.
     pub(super) fn complement(self) -> Hyper<'t> {
         match self {

@@ -79,7 +79,6 @@ impl<'t> Sgd<'t> {
     }
 
     fn descend(&self, s: &Slot<'t>, along: Tensor<'t>) -> Tensor<'t> {
-        // Added, so that a gradient that is a product is added to the parameter where it lies.
-        if s.trained { s.p + self.lr.negative().times(along) } else { s.p }
+        if s.trained { s.p - self.lr.times(along) } else { s.p }
     }
 }

@@ -425,6 +425,7 @@ fn naive(kernel: &Fused, memory: &mut Memory, slots: &[u64]) {
         for s in &kernel.scalars {
             regs[usize::from(s.reg)] = match s.from {
                 ScalarSource::Slot(i) => slots[i as usize],
+                ScalarSource::Minus(i, dtype) => dtype.negative(slots[i as usize]),
                 ScalarSource::Literal(bits) => bits,
             };
         }
