@@ -16,9 +16,12 @@ use super::{
 };
 use crate::Element;
 pub use crate::plan::kernel::DEPTH;
+use std::ops::RangeInclusive;
 
 /// Up to so many multiplications our loops need less time than the library: where they read `b` in place, and where they gather it.
 const SMALL: [usize; 2] = [1 << 17, 1 << 15];
+/// Of so many rows our loops make a product sooner than the library, which packs for more, where registers are many and wide.
+const FEW: RangeInclusive<usize> = 8..=24;
 /// From so many elements on, an `a` that the library would read slowly is gathered for it.
 pub const TURNED: usize = 1 << 13;
 /// Columns that are a multiple of so many bytes apart share few lines of the caches.
@@ -124,6 +127,16 @@ pub trait Engine: Element {
         unsafe { tiles::all::<Self, FMA>(product) }
     }
 
+    /// [`tiles::wide`], to be compiled for each instruction set.
+    ///
+    /// # Safety
+    /// As for [`multiply`].
+    #[inline(always)]
+    unsafe fn in_wide_tiles<const FMA: bool>(product: &Product<Self>) {
+        // SAFETY: as for the caller.
+        unsafe { tiles::wide::<Self, FMA>(product) }
+    }
+
     /// [`tiles::in_lanes`], to be compiled for each instruction set.
     ///
     /// # Safety
@@ -142,6 +155,9 @@ for_each_isa! {
     fn loops<T: Engine>(product: &Product<T>) as Compiled<T> => in_tiles
 }
 for_each_isa! {
+    fn wide_loops<T: Engine>(product: &Product<T>) as Compiled<T> => in_wide_tiles
+}
+for_each_isa! {
     fn dot_loops<T: Engine>(product: &Product<T>) as Compiled<T> => in_lanes
 }
 
@@ -155,7 +171,7 @@ pub unsafe fn multiply<T: Engine>(product: &Product<T>, isa: Isa) {
     let small = p.m * p.n * p.k <= SMALL[usize::from(!is_read_in_place(p))] || p.n <= TILE || (p.m == 1 && p.b.col == 1);
     // SAFETY: as for the caller.
     unsafe {
-        if small || !library(p, isa) {
+        if small || has_few_rows(p, isa) || !library(p, isa) {
             own(p, isa);
         }
     }
@@ -166,12 +182,17 @@ fn is_read_in_place<T>(p: &Product<T>) -> bool {
     p.b.col == 1 && p.n >= TILE
 }
 
+/// Whether wide tiles are the fastest.
+fn has_few_rows<T>(p: &Product<T>, isa: Isa) -> bool {
+    isa == Isa::Avx512 && FEW.contains(&p.m) && is_read_in_place(p)
+}
+
 /// Computes a product by loops of our own.
 unsafe fn own<T: Engine>(p: &Product<T>, isa: Isa) {
     // SAFETY: as for the caller; what is gathered is the thread's own, and its rows are long enough for a tile.
     unsafe {
         if is_read_in_place(p) {
-            return loops::<T>(isa)(p);
+            return if has_few_rows(p, isa) { wide_loops::<T>(isa)(p) } else { loops::<T>(isa)(p) };
         }
         let pitch = p.n.next_multiple_of(TILE);
         with_panels(p.k * pitch * size_of::<T>(), |panel| {

@@ -37,6 +37,52 @@ pub unsafe fn all<T: Engine, const FMA: bool>(p: &Product<T>) {
     }
 }
 
+/// The whole product as [`all`] computes it, in tiles of eight rows by three cache lines: for 32 registers of the width of one.
+///
+/// # Safety
+/// As for [`multiply`](super::gemm::multiply).
+#[inline(always)]
+pub unsafe fn wide<T: Engine, const FMA: bool>(p: &Product<T>) {
+    // SAFETY: as for the caller.
+    unsafe { if size_of::<T>() == 4 { eights::<T, FMA, 48>(p) } else { eights::<T, FMA, 24>(p) } }
+}
+
+/// Rows by eights, and what is left by fewer.
+#[inline(always)]
+unsafe fn eights<T: Engine, const FMA: bool, const WIDE: usize>(p: &Product<T>) {
+    let mut i = 0;
+    // SAFETY: as for the caller.
+    unsafe {
+        while i + 8 <= p.m {
+            wide_rows::<T, FMA, 8, WIDE>(p, i);
+            i += 8;
+        }
+        if i + 4 <= p.m {
+            wide_rows::<T, FMA, 4, WIDE>(p, i);
+            i += 4;
+        }
+        if i + 2 <= p.m {
+            wide_rows::<T, FMA, 2, WIDE>(p, i);
+            i += 2;
+        }
+        if i < p.m {
+            wide_rows::<T, FMA, 1, WIDE>(p, i);
+        }
+    }
+}
+
+/// Some rows of a product, in wide tiles as far as they fit.
+#[inline(always)]
+unsafe fn wide_rows<T: Engine, const FMA: bool, const ROWS: usize, const WIDE: usize>(p: &Product<T>, i: usize) {
+    let bulk = p.n / WIDE * WIDE;
+    for j in (0..bulk).step_by(WIDE) {
+        // SAFETY: as for the caller.
+        unsafe { tile::<T, FMA, ROWS, WIDE>(p, [i, j], 0..WIDE) };
+    }
+    // SAFETY: as for the caller.
+    unsafe { columns::<T, FMA, ROWS>(p, i, bulk) };
+}
+
 /// The one row of a product.
 #[inline(always)]
 unsafe fn row<T: Engine, const FMA: bool, const WIDE: usize>(p: &Product<T>) {
