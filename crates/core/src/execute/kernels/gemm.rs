@@ -356,10 +356,21 @@ mod tests {
 
     #[test]
     fn the_library_and_our_loops_give_the_same_bits() {
-        for (round, dims) in
-            [[1, 1, 1], [4, 16, 1], [5, 17, 9], [1, 70, 600], [40, 1, 513], [33, 100, 1030], [130, 30, 70], [60, 3, 520], [512, 20, 600]]
-                .into_iter()
-                .enumerate()
+        for (round, dims) in [
+            [1, 1, 1],
+            [4, 16, 1],
+            [5, 17, 9],
+            [1, 70, 600],
+            [40, 1, 513],
+            [33, 100, 1030],
+            [130, 30, 70],
+            [60, 3, 520],
+            [512, 20, 600],
+            [16, 100, 600],
+            [15, 150, 30],
+        ]
+        .into_iter()
+        .enumerate()
         {
             check::<f32>(round as u64, dims);
             check::<f64>(round as u64, dims);
