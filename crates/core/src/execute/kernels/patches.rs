@@ -9,6 +9,9 @@ use super::{
 use crate::{Window, execute::frame::Frame, plan::kernel::Place};
 use std::ops::Range;
 
+/// Elements of a row of patches that are copied at once.
+const WIDE: usize = 16;
+
 /// Images `[n, c, h, w]` anywhere in memory.
 pub struct Planes<T> {
     data: Shared<T>,
@@ -108,12 +111,12 @@ impl Band {
         [along(0, self.rows.len()), along(1, self.width)]
     }
 
-    /// Where the padded part of an image and the patches lie in scratch memory, and its size.
+    /// Where the padded part of an image and the patches lie in scratch memory, and its size. Behind both there is room for a block.
     fn layout<T>(&self) -> ([usize; 2], usize) {
         let [height, width] = self.reach();
         let mut layout = Layout::default();
-        let padded = layout.reserve(self.channels * height * width * size_of::<T>());
-        let patches = layout.reserve(self.channels * self.window.area() * self.columns() * size_of::<T>());
+        let padded = layout.reserve((self.channels * height * width + WIDE) * size_of::<T>());
+        let patches = layout.reserve((self.channels * self.window.area() * self.columns() + WIDE) * size_of::<T>());
         ([padded, patches], layout.bytes())
     }
 
@@ -217,11 +220,11 @@ trait Moved: Engine {
                 for _ in 0..band.rows.len() {
                     // SAFETY: a row of the padded image, and a row of the patches.
                     unsafe {
-                        if stride[1] == 1 && n >= 8 {
-                            for i in (0..n - 7).step_by(8) {
-                                write_eight(patches.add(i), eight(from.add(i)));
+                        if stride[1] == 1 {
+                            // What is behind the row's end is written over by the next row.
+                            for i in (0..n).step_by(WIDE) {
+                                write(patches.add(i), read::<Self, WIDE>(from.add(i)));
                             }
-                            write_eight(patches.add(n - 8), eight(from.add(n - 8)));
                         } else {
                             for i in 0..n {
                                 *patches.add(i) = *from.add(i * stride[1]);
@@ -253,11 +256,11 @@ trait Moved: Engine {
                     unsafe {
                         if stride[1] == 1 && n >= 8 {
                             // The last eight overlap others, so they are summed before any are written.
-                            let last = eight_sums(from.add(n - 8), to.add(n - 8));
+                            let last = sums_of_eight(from.add(n - 8), to.add(n - 8));
                             for i in (0..n - 7).step_by(8) {
-                                write_eight(to.add(i), eight_sums(from.add(i), to.add(i)));
+                                write(to.add(i), sums_of_eight(from.add(i), to.add(i)));
                             }
-                            write_eight(to.add(n - 8), last);
+                            write(to.add(n - 8), last);
                         } else {
                             for i in 0..n {
                                 *to.add(i * stride[1]) = (*to.add(i * stride[1])).plus(*from.add(i));
@@ -271,18 +274,18 @@ trait Moved: Engine {
     }
 }
 
-/// Eight neighbours.
+/// Some neighbours.
 #[inline(always)]
-unsafe fn eight<T: Copy>(from: *const T) -> [T; 8] {
+unsafe fn read<T: Copy, const N: usize>(from: *const T) -> [T; N] {
     // SAFETY: as for the caller.
-    unsafe { from.cast::<[T; 8]>().read_unaligned() }
+    unsafe { from.cast::<[T; N]>().read_unaligned() }
 }
 
 /// Eight neighbours, to each of which one of others is added.
 #[inline(always)]
-unsafe fn eight_sums<T: Engine>(from: *const T, to: *const T) -> [T; 8] {
+unsafe fn sums_of_eight<T: Engine>(from: *const T, to: *const T) -> [T; 8] {
     // SAFETY: as for the caller.
-    let (mut sums, from) = unsafe { (eight(to), eight(from)) };
+    let (mut sums, from) = unsafe { (read::<T, 8>(to), read::<T, 8>(from)) };
     for j in 0..8 {
         sums[j] = sums[j].plus(from[j]);
     }
@@ -290,7 +293,7 @@ unsafe fn eight_sums<T: Engine>(from: *const T, to: *const T) -> [T; 8] {
 }
 
 #[inline(always)]
-unsafe fn write_eight<T>(to: *mut T, values: [T; 8]) {
+unsafe fn write<T, const N: usize>(to: *mut T, values: [T; N]) {
     // SAFETY: as for the caller.
-    unsafe { to.cast::<[T; 8]>().write_unaligned(values) }
+    unsafe { to.cast::<[T; N]>().write_unaligned(values) }
 }
