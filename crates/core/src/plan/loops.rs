@@ -36,8 +36,9 @@ impl Source<'_> {
 
     /// The place of elements of `id` that lie so.
     pub fn place_as(&self, id: u32, shape: &Shape, layout: &Layout) -> Place {
-        // What is read from a sink is a block there.
-        let (base, first) = self.out.sinks.of(layout.base).map_or((layout.base, 0), |sink| (sink.base, sink.offset));
+        let sink = self.out.sinks.of(layout.base);
+        debug_assert!(sink.is_none_or(|s| s.is_block(&self.g.node(layout.base).shape)), "what others read is a block where it is stored");
+        let (base, first) = sink.map_or((layout.base, 0), |sink| (sink.base, sink.offset));
         Place {
             buffer: self.out.buffer_of[&base],
             dtype: self.g.node(id).dtype,

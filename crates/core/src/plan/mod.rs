@@ -1,7 +1,7 @@
 //! Plan: the nodes that a result needs become kernels over one arena.
 //!
 //! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
-//! the way, `picks` moves picked elements before the arithmetic on them, `batches` joins products that are parts of one, `products` folds
+//! the way, `picks` moves picked elements before the arithmetic on them, `spreads` masks before the gradients of maxima are spread, `batches` joins products that are parts of one, `products` folds
 //! sums and factors into matrix products, `stacks` joins sums of short products, `slices` takes slices before arithmetic, `layout` turns views into strides, `fuse` groups what
 //! shares a loop, `recompute` repeats cheap arithmetic instead of storing it, `sinks` stores values where they would be copied to, `emit`
 //! writes the kernels, `order` runs early what frees memory, `memory` places the buffers.
@@ -29,6 +29,7 @@ mod recompute;
 mod simplify;
 mod sinks;
 mod slices;
+mod spreads;
 mod stacks;
 pub(crate) mod text;
 mod verify;
@@ -142,6 +143,8 @@ pub(crate) fn graph(r: &Record, order: &[u32], outputs: &[u32], options: &Option
 pub(crate) fn plan_graph(graph: Graph, order: &[u32], options: &Options, keep_also: &[u32]) -> Plan {
     let graph = if options.fuse { picks::pick_first(graph) } else { graph };
     verify::graph(&graph);
+    let graph = if options.fuse { spreads::mask_first(graph, keep_also) } else { graph };
+    verify::graph(&graph);
     let graph = if options.fuse { batches::join(graph, keep_also) } else { graph };
     verify::graph(&graph);
     let graph = if options.fuse { products::fold(graph, keep_also) } else { graph };
@@ -186,6 +189,7 @@ impl Plan {
             Kernel::Pool(k) => vec![(k.out, k.x.dtype, size(&k.dims))],
             Kernel::Index(k) => vec![(k.out, k.x.dtype, k.shape.size())],
             Kernel::Scan(k) => vec![(k.out, k.x.dtype, size(&k.x.dims))],
+            Kernel::Place(k) if k.covered => vec![(k.out, k.dtype, k.pieces.iter().map(|(from, _)| size(&from.dims)).sum())],
             Kernel::Place(k) => vec![(k.out, k.dtype, k.size)],
             Kernel::Generate(k) => vec![(k.out, k.dtype, k.shape.size())],
             Kernel::Opaque(k) => vec![(k.out, k.dtype, k.shape.size())],

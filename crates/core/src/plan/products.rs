@@ -81,7 +81,7 @@ impl Factor {
             (Factor::MINUS_ONE, f) | (f, Factor::MINUS_ONE) => Some(match f {
                 Factor::Slot(s) => Factor::Minus(s),
                 Factor::Minus(s) => Factor::Slot(s),
-                Factor::Number(x) => Factor::Number(-x),
+                Factor::Number(_) => unreachable!("numbers are multiplied above"),
             }),
             _ => None,
         }

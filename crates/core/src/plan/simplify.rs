@@ -4,7 +4,7 @@
 //! only, since their values change from run to run.
 
 use super::graph::{Arg, Args, AttrList, DROPPED, Graph, Literal, Node, Op};
-use crate::{DType, Fold, Instr, Pool, Shape, View};
+use crate::{DType, Fold, Instr, Shape, View};
 use hashbrown::{HashTable, hash_table::Entry};
 use rustc_hash::{FxBuildHasher, FxHashSet};
 use smallvec::{SmallVec, smallvec};
@@ -60,11 +60,6 @@ impl Builder {
             && fold.result(dtype) == self.graph.node(args[0].node().expect("a fold has a tensor operand")).dtype
         {
             return args[0].node().expect("as above");
-        }
-        if let Op::Reduce(fold, axes) = &op
-            && let Some(given) = self.sum_of_spread(*fold, axes, args[0].node().expect("as above"))
-        {
-            return self.push(op, smallvec![given], shape, dtype, origin);
         }
         if let Op::Reduce(fold, axes) = &op
             && let Some([rows, rest]) = self.rows_apart(*fold, axes, args[0].node().expect("a fold has a tensor operand"))
@@ -165,34 +160,8 @@ impl Builder {
             (Pow, [a, b]) if is(*b, 1.0) => same(self, *a),
             (Pow, [a, b]) if is(*b, 2.0) => Some(self.push(Op::Do(Mul, of), smallvec![*a, *a], shape, of, origin)),
             (Select, [_, a, b]) if a == b => same(self, *a),
-            (Select, &[Arg::Node(mask), Arg::Node(spread), zero]) if is(zero, 0.0) => self.masked_spread(mask, spread, zero, origin),
             _ => None,
         }
-    }
-
-    /// What is given for windows, spread to their largest elements and then masked by a comparison of these very elements (the gradient
-    /// of a maximum of rectified values): masked by the maxima first, of which there are fewer.
-    fn masked_spread(&mut self, mask: u32, spread: u32, zero: Arg, origin: u32) -> Option<u32> {
-        let [mask, spread] = [mask, spread].map(|id| self.graph.node(id).clone());
-        let (Op::Do(instr, of), Op::Pool(Pool::MaxSpread, attrs)) = (&mask.op, &spread.op) else { return None };
-        let (image, given) = (spread.args[0], spread.args[1]);
-        if *instr == Instr::Copy || !mask.args.iter().all(|a| matches!(a, Arg::Scalar(..)) || *a == image) {
-            return None;
-        }
-        let shape = self.graph.node(given.node()?).shape.clone();
-        let largest = self.push(Op::Pool(Pool::Max, attrs.clone()), smallvec![image], &shape, spread.dtype, origin);
-        let args = mask.args.iter().map(|a| if *a == image { Arg::Node(largest) } else { *a }).collect();
-        let mask = self.push(Op::Do(*instr, *of), args, &shape, mask.dtype, mask.origin);
-        let given = self.push(Op::Do(Instr::Select, spread.dtype), smallvec![Arg::Node(mask), given, zero], &shape, spread.dtype, origin);
-        Some(self.push(spread.op.clone(), smallvec![image, Arg::Node(given)], &spread.shape, spread.dtype, spread.origin))
-    }
-
-    /// Of what is spread to the largest elements of windows, each of which has one in the image, the sum over whole images is that of what
-    /// is given.
-    fn sum_of_spread(&self, fold: Fold, axes: &[i64], x: u32) -> Option<Arg> {
-        let node = self.graph.node(x);
-        let whole = matches!(node.op, Op::Pool(Pool::MaxSpread, _)) && axes.contains(&2) && axes.contains(&3);
-        (fold == Fold::Sum && whole).then(|| node.args[1])
     }
 
     /// An instruction on values that are the same everywhere: done once, and the result repeated.

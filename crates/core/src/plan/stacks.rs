@@ -175,11 +175,11 @@ impl Rebuild<'_> {
         let node = self.old.node(id);
         let operand = |r: &mut Self, a: u32| if product.turned { r.transpose(a) } else { r.number[a as usize] };
         let left: Vec<u32> = product.left.iter().map(|&a| operand(self, a)).collect();
-        let mut a = self.stacked(&left, usize::from(!product.turned));
+        let mut a = self.stacked(&left, usize::from(!product.turned), node.origin);
         if product.turned {
             a = self.permuted(a, node.origin);
         }
-        let b = self.stack(&product.right);
+        let b = self.stack(&product.right, node.origin);
         let mut args: Args = smallvec![Arg::Node(a), Arg::Node(b), node.args[2]];
         args.extend((node.args.len() % 3 == 1).then(|| self.moved(node.args[node.args.len() - 1])));
         self.builder.push(Op::Contract, args, &node.shape, node.dtype, node.origin)
@@ -187,7 +187,7 @@ impl Rebuild<'_> {
 
     fn sum(&mut self, sum: &Sum, id: u32) -> u32 {
         let node = self.old.node(id);
-        let stack = smallvec![Arg::Node(self.stack(&sum.matrices))];
+        let stack = smallvec![Arg::Node(self.stack(&sum.matrices, node.origin))];
         let mut made = self.builder.push(Op::Reduce(Fold::Sum, smallvec![0]), stack, &node.shape, node.dtype, node.origin);
         for &other in &sum.others {
             let args = smallvec![Arg::Node(made), Arg::Node(self.number[other as usize])];
@@ -211,16 +211,16 @@ impl Rebuild<'_> {
     }
 
     /// Old nodes, one below the other.
-    fn stack(&mut self, pieces: &[u32]) -> u32 {
+    fn stack(&mut self, pieces: &[u32], origin: u32) -> u32 {
         let pieces: Vec<u32> = pieces.iter().map(|&p| self.number[p as usize]).collect();
-        self.stacked(&pieces, 0)
+        self.stacked(&pieces, 0, origin)
     }
 
     /// Matrices side by side along an axis: a view of what they are blocks of, or put together.
-    fn stacked(&mut self, pieces: &[u32], axis: usize) -> u32 {
+    fn stacked(&mut self, pieces: &[u32], axis: usize, origin: u32) -> u32 {
         let g = &self.builder.graph;
         let first = g.node(pieces[0]);
-        let (dtype, origin, dims) = (first.dtype, first.origin, [first.shape[0], first.shape[1]]);
+        let (dtype, dims) = (first.dtype, [first.shape[0], first.shape[1]]);
         let length = |p: &u32| g.node(*p).shape[axis];
         let total: usize = pieces.iter().map(length).sum();
         let shape = |length: usize| {

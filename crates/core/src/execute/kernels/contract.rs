@@ -311,7 +311,6 @@ impl<T: Engine> Products<'_, T> {
             });
             let out = self.out(0);
             match &self.kernel.add {
-                Some(_) if self.begun => {}
                 Some(add) => copy(self.matrix(add, 0, self.batch.rows, self.rank() - 1), [m, n], out),
                 None => copy(partial(0), [m, n], out),
             }

@@ -149,7 +149,9 @@ fn weights<T: Engine>(shapes: &Shapes, image: &Planes<T>, output: &Planes<T>, ou
                     let product = Product::new([m, taps, band.columns()], given, patches.transposed(), total);
                     let product = Product { added: unit > units * part / parts, ..product };
                     // SAFETY: `memory` checked the operands; this task's own rows of its part's sum.
-                    unsafe { if taps < TILE && given.col == 1 { dots(&product, isa) } else { multiply(&product, isa) } };
+                    unsafe {
+                        if taps < TILE && band.columns() >= TILE && given.col == 1 { dots(&product, isa) } else { multiply(&product, isa) }
+                    };
                 });
             }
         });

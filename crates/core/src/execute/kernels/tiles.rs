@@ -22,18 +22,7 @@ pub unsafe fn all<T: Engine, const FMA: bool>(p: &Product<T>) {
             // A row alone needs many sums side by side, as many as registers hold, to hide how long an addition takes.
             return if size_of::<T>() == 4 { row::<T, FMA, 64>(p) } else { row::<T, FMA, 32>(p) };
         }
-        let mut i = 0;
-        while i + 4 <= p.m {
-            rows::<T, FMA, 4>(p, i);
-            i += 4;
-        }
-        if i + 2 <= p.m {
-            rows::<T, FMA, 2>(p, i);
-            i += 2;
-        }
-        if i < p.m {
-            rows::<T, FMA, 1>(p, i);
-        }
+        fours::<T, FMA, TILE>(p, 0);
     }
 }
 
@@ -50,30 +39,38 @@ pub unsafe fn wide<T: Engine, const FMA: bool>(p: &Product<T>) {
 /// Rows by eights, and what is left by fewer.
 #[inline(always)]
 unsafe fn eights<T: Engine, const FMA: bool, const WIDE: usize>(p: &Product<T>) {
-    let mut i = 0;
+    let eights = p.m / 8 * 8;
     // SAFETY: as for the caller.
     unsafe {
-        while i + 8 <= p.m {
-            wide_rows::<T, FMA, 8, WIDE>(p, i);
-            i += 8;
+        for i in (0..eights).step_by(8) {
+            rows::<T, FMA, 8, WIDE>(p, i);
         }
-        if i + 4 <= p.m {
-            wide_rows::<T, FMA, 4, WIDE>(p, i);
+        fours::<T, FMA, WIDE>(p, eights);
+    }
+}
+
+/// Rows by fours from one on, and what is left by two and one.
+#[inline(always)]
+unsafe fn fours<T: Engine, const FMA: bool, const WIDE: usize>(p: &Product<T>, mut i: usize) {
+    // SAFETY: as for the caller.
+    unsafe {
+        while i + 4 <= p.m {
+            rows::<T, FMA, 4, WIDE>(p, i);
             i += 4;
         }
         if i + 2 <= p.m {
-            wide_rows::<T, FMA, 2, WIDE>(p, i);
+            rows::<T, FMA, 2, WIDE>(p, i);
             i += 2;
         }
         if i < p.m {
-            wide_rows::<T, FMA, 1, WIDE>(p, i);
+            rows::<T, FMA, 1, WIDE>(p, i);
         }
     }
 }
 
 /// Some rows of a product, in wide tiles as far as they fit.
 #[inline(always)]
-unsafe fn wide_rows<T: Engine, const FMA: bool, const ROWS: usize, const WIDE: usize>(p: &Product<T>, i: usize) {
+unsafe fn rows<T: Engine, const FMA: bool, const ROWS: usize, const WIDE: usize>(p: &Product<T>, i: usize) {
     let bulk = p.n / WIDE * WIDE;
     for j in (0..bulk).step_by(WIDE) {
         // SAFETY: as for the caller.
@@ -93,13 +90,6 @@ unsafe fn row<T: Engine, const FMA: bool, const WIDE: usize>(p: &Product<T>) {
     }
     // SAFETY: as for the caller.
     unsafe { columns::<T, FMA, 1>(p, 0, bulk) };
-}
-
-/// Some rows of a product.
-#[inline(always)]
-unsafe fn rows<T: Engine, const FMA: bool, const ROWS: usize>(p: &Product<T>, i: usize) {
-    // SAFETY: as for the caller.
-    unsafe { columns::<T, FMA, ROWS>(p, i, 0) };
 }
 
 /// Some rows of a product, from a column on. The last tile reaches back over columns that are done, and keeps to its own.
