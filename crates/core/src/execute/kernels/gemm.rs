@@ -22,6 +22,8 @@ use std::ops::RangeInclusive;
 const SMALL: [usize; 2] = [1 << 17, 1 << 15];
 /// Of so many rows our loops make a product sooner than the library, which packs for more, where registers are many and wide.
 const FEW: RangeInclusive<usize> = 8..=24;
+/// Bytes of a row of a wide tile.
+const WIDEST: usize = 192;
 /// Elements of a right operand that stay in a core's own cache while it is read again for each eight of them.
 const AGAIN: usize = 1 << 18;
 /// From so many elements on, an `a` that the library would read slowly is gathered for it.
@@ -186,7 +188,8 @@ fn is_read_in_place<T>(p: &Product<T>) -> bool {
 
 /// Whether wide tiles are the fastest.
 fn has_few_rows<T>(p: &Product<T>, isa: Isa) -> bool {
-    isa == Isa::Avx512 && FEW.contains(&p.m) && p.n * p.k <= AGAIN && is_read_in_place(p)
+    let wide = p.n * size_of::<T>() >= WIDEST;
+    wide && isa == Isa::Avx512 && FEW.contains(&p.m) && p.n * p.k <= AGAIN && is_read_in_place(p)
 }
 
 /// Computes a product by loops of our own.
