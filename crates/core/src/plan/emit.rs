@@ -225,7 +225,7 @@ impl Emit<'_> {
     /// A whole, put together from those pieces that are not stored in it at once.
     fn whole(&self, id: u32, attrs: &AttrList) -> PlaceKernel {
         let node = self.g.node(id);
-        let own = self.out.sinks.of(id).cloned().unwrap_or_else(|| Layout::dense(id, &node.shape));
+        let own = self.out.sinks.layout(id, &node.shape);
         let (out, mut size, mut copied) = (self.out.buffer_of[&own.base], 0, Vec::new());
         for (at, (piece, to)) in pieces(node, attrs, &own).into_iter().enumerate() {
             let shape = &self.g.node(piece).shape;

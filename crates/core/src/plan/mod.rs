@@ -1,10 +1,11 @@
 //! Plan: the nodes that a result needs become kernels over one arena.
 //!
 //! The passes, in order: `live` and `build` take the needed nodes off the tape as single instructions, `simplify` merges and rewrites them on
-//! the way, `picks` moves picked elements before the arithmetic on them, `spreads` masks before the gradients of maxima are spread, `batches` joins products that are parts of one, `products` folds
-//! sums and factors into matrix products, `stacks` joins sums of short products, `slices` takes slices before arithmetic, `layout` turns views into strides, `fuse` groups what
-//! shares a loop, `recompute` repeats cheap arithmetic instead of storing it, `sinks` stores values where they would be copied to, `emit`
-//! writes the kernels, `order` runs early what frees memory, `memory` places the buffers.
+//! the way, `picks` moves picked elements before the arithmetic on them, `spreads` masks before the gradients of maxima are spread,
+//! `batches` joins products that are parts of one, `products` folds sums and factors into matrix products, `stacks` joins sums of short
+//! products, `slices` takes slices before arithmetic, `layout` turns views into strides, `fuse` groups what shares a loop, `recompute`
+//! repeats cheap arithmetic instead of storing it, `sinks` stores values where they would be copied to, `emit` writes the kernels, `order`
+//! runs early what frees memory, `memory` places the buffers. What makes a graph anew does so by `rebuild`.
 //! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one,
 //! `text` says with the tape what it computes and where, and `cost` what that takes.
 

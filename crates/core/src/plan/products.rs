@@ -78,12 +78,16 @@ impl Factor {
         match (self, other) {
             (Factor::Number(x), Factor::Number(y)) => Some(Factor::Number(x * y)),
             (Factor::ONE, f) | (f, Factor::ONE) => Some(f),
-            (Factor::MINUS_ONE, f) | (f, Factor::MINUS_ONE) => Some(match f {
-                Factor::Slot(s) => Factor::Minus(s),
-                Factor::Minus(s) => Factor::Slot(s),
-                Factor::Number(_) => unreachable!("numbers are multiplied above"),
-            }),
+            (Factor::MINUS_ONE, f) | (f, Factor::MINUS_ONE) => Some(f.negative()),
             _ => None,
+        }
+    }
+
+    fn negative(self) -> Factor {
+        match self {
+            Factor::Number(x) => Factor::Number(-x),
+            Factor::Slot(s) => Factor::Minus(s),
+            Factor::Minus(s) => Factor::Slot(s),
         }
     }
 

@@ -31,6 +31,11 @@ impl Sinks {
         self.to.get(&id)
     }
 
+    /// Where a node's elements lie, of this shape: there, or densely in its own buffer.
+    pub fn layout(&self, id: u32, shape: &Shape) -> Layout {
+        self.of(id).cloned().unwrap_or_else(|| Layout::dense(id, shape))
+    }
+
     /// Whether the kernel of piece so and so of a copy writes it there.
     pub fn is_written(&self, copy: u32, piece: usize) -> bool {
         self.written.contains(&(copy, piece))
@@ -52,7 +57,7 @@ pub(crate) fn find(laid: &Laid, groups: &Groups, kept: &[u32]) -> Sinks {
     let mut sinks = Sinks::default();
     // From the end, so that where a copy goes is known before what it copies.
     for id in (0..g.nodes.len() as u32).rev().filter(|&id| groups.of[id as usize] != NONE) {
-        let own = sinks.of(id).cloned().unwrap_or_else(|| Layout::dense(id, &g.node(id).shape));
+        let own = sinks.layout(id, &g.node(id).shape);
         let targets = targets(g, groups, id, &own);
         let count = targets.len();
         let mut left = count;

@@ -96,8 +96,11 @@ impl Written {
     fn new(p: &Plan) -> Written {
         let mut unwritten = vec![0; p.buffers.len()];
         p.kernels.iter().flat_map(|k| once(touches(k).1)).for_each(|b| unwritten[b as usize] += 1);
-        let never = (0..p.buffers.len()).filter(|&b| unwritten[b] == 0 && !matches!(p.buffers[b], Placed::Input(_)));
-        never.collect::<Vec<_>>().into_iter().for_each(|b| unwritten[b] = usize::MAX);
+        for (left, placed) in unwritten.iter_mut().zip(&p.buffers) {
+            if *left == 0 && !matches!(placed, Placed::Input(_)) {
+                *left = usize::MAX; // what nobody writes is never there
+            }
+        }
         Written { unwritten, ranges: vec![Vec::new(); p.buffers.len()] }
     }
 

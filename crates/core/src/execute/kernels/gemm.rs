@@ -11,7 +11,7 @@ use super::{
     isa::{Isa, for_each_isa},
     scratch::with_panels,
     strided::Shared,
-    tiles::{self, TILE},
+    tiles::{self, TILE, WIDEST},
     transpose::gather,
 };
 use crate::Element;
@@ -22,9 +22,7 @@ use std::ops::RangeInclusive;
 const SMALL: [usize; 2] = [1 << 17, 1 << 15];
 /// Of so many rows our loops make a product sooner than the library, which packs for more, where registers are many and wide.
 const FEW: RangeInclusive<usize> = 8..=24;
-/// Bytes of a row of a wide tile.
-const WIDEST: usize = 192;
-/// Elements of a right operand that stay in a core's own cache while it is read again for each eight of them.
+/// Elements of a right operand that stays in a core's own cache while it is read again for every eight rows.
 const AGAIN: usize = 1 << 18;
 /// From so many elements on, an `a` that the library would read slowly is gathered for it.
 pub const TURNED: usize = 1 << 13;

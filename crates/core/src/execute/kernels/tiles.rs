@@ -6,6 +6,8 @@ use super::gemm::{DEPTH, Engine, Product};
 
 /// Columns of a tile.
 pub const TILE: usize = 16;
+/// Bytes of a row of a wide tile: three cache lines.
+pub const WIDEST: usize = 192;
 
 // No closures in what follows: they are compiled without the caller's instruction set, and every fused multiply-add becomes a call.
 
@@ -20,7 +22,7 @@ pub unsafe fn all<T: Engine, const FMA: bool>(p: &Product<T>) {
     unsafe {
         if p.m == 1 {
             // A row alone needs many sums side by side, as many as registers hold, to hide how long an addition takes.
-            return if size_of::<T>() == 4 { row::<T, FMA, 64>(p) } else { row::<T, FMA, 32>(p) };
+            return if size_of::<T>() == 4 { rows::<T, FMA, 1, 64>(p, 0) } else { rows::<T, FMA, 1, 32>(p, 0) };
         }
         fours::<T, FMA, TILE>(p, 0);
     }
@@ -78,18 +80,6 @@ unsafe fn rows<T: Engine, const FMA: bool, const ROWS: usize, const WIDE: usize>
     }
     // SAFETY: as for the caller.
     unsafe { columns::<T, FMA, ROWS>(p, i, bulk) };
-}
-
-/// The one row of a product.
-#[inline(always)]
-unsafe fn row<T: Engine, const FMA: bool, const WIDE: usize>(p: &Product<T>) {
-    let bulk = p.n / WIDE * WIDE;
-    for j in (0..bulk).step_by(WIDE) {
-        // SAFETY: as for the caller.
-        unsafe { tile::<T, FMA, 1, WIDE>(p, [0, j], 0..WIDE) };
-    }
-    // SAFETY: as for the caller.
-    unsafe { columns::<T, FMA, 1>(p, 0, bulk) };
 }
 
 /// Some rows of a product, from a column on. The last tile reaches back over columns that are done, and keeps to its own.
