@@ -104,7 +104,7 @@ pub const ALL: &[(&str, Program)] = &[
         vec![y.sum().grad(w)]
     }),
     ("written_over", |tape| {
-        let (x, w) = (leaf(tape, &[260, 40]), leaf(tape, &[40, 260]));
+        let (x, w) = (leaf(tape, &[260, 260]), leaf(tape, &[260, 260]));
         vec![(x.matmul(w).tanh() * 2.0).matmul(x)]
     }),
     ("channel_sums", |tape| vec![leaf(tape, &[8, 3, 6, 6]).tanh().sum_over(&[0, 2, 3])]),

@@ -123,7 +123,8 @@ pub fn judge(name: &str, bytes: &[u8]) {
         assert!(same, "program {name}: {threads} threads give other bits than one\n{plan}");
     }
     one_by_one(bytes, &fail, &plan);
-    updated(bytes, &fail, &plan);
+    updated(&Tape::new(), bytes, &fail, &plan);
+    chained(bytes, &fail);
     eagerly(bytes, &fail, &plan);
 }
 
@@ -140,12 +141,11 @@ fn one_by_one(bytes: &[u8], fail: &Fail<'_>, plan: &str) {
 }
 
 /// Read together with a step that writes new leaves over the old.
-fn updated(bytes: &[u8], fail: &Fail<'_>, plan: &str) {
-    let tape = Tape::new();
-    let mut r = Recorder::record(&tape, bytes, 0.0);
+fn updated<'t>(tape: &'t Tape, bytes: &[u8], fail: &Fail<'_>, plan: &str) {
+    let mut r = Recorder::record(tape, bytes, 0.0);
     let x = wanted(&mut r);
     let mut arrays: Vec<Array> = Vec::new();
-    let mut next: Vec<Tensor<'_>> = Vec::new();
+    let mut next: Vec<Tensor<'t>> = Vec::new();
     for (array, leaf) in std::mem::take(&mut r.leaves) {
         let change = x.iter().find(|g| g.shape() == leaf.shape() && g.dtype() == leaf.dtype());
         next.push(change.map_or(leaf * 0.5, |g| leaf * 0.5 + *g));
@@ -167,6 +167,28 @@ fn updated(bytes: &[u8], fail: &Fail<'_>, plan: &str) {
     let (new, expected) = (numbers(&arrays), numbers(&plain.1));
     let wrong = new.iter().zip(&expected).position(|(a, b)| !same(*a, *b));
     assert!(wrong.is_none(), "an update writes {:?}, expected {:?}\n{plan}", new[wrong.unwrap_or(0)], expected[wrong.unwrap_or(0)]);
+}
+
+/// With chains of kernels that run part by part wherever they may: the same on any number of threads, alone and with an update.
+fn chained(bytes: &[u8], fail: &Fail<'_>) {
+    let chained = || {
+        let tape = Tape::new();
+        tape.chain_everywhere();
+        tape
+    };
+    let mut first: Option<Vec<f64>> = None;
+    for threads in [1, 7] {
+        set_threads(threads);
+        let tape = chained();
+        let x = wanted(&mut Recorder::record(&tape, bytes, 0.0));
+        let plan = tape.plan(&x).to_string();
+        let found = numbers(&tape.eval(&x));
+        fail("read in chains", &found, &plan);
+        let same = first.iter().flatten().zip(&found).all(|(a, b)| a.to_bits() == b.to_bits());
+        assert!(same, "in chains, {threads} threads give other bits than one\n{plan}");
+        first = Some(found);
+        updated(&chained(), bytes, fail, &plan);
+    }
 }
 
 /// Each op evaluated as it is recorded.

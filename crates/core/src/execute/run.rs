@@ -1,6 +1,7 @@
 //! How does a plan run? Memory is taken from the pool, the kernels run in order, and the results are handed out.
 
 use super::{
+    chain,
     frame::{Fault, Frame, RawBuffer},
     kernels::{contract, convolve, fused, generate, index, opaque, place, pool, prepare, scan, straight},
 };
@@ -12,22 +13,36 @@ use crate::{
         kernel::{BufferId, Kernel},
     },
 };
+use std::time::{Duration, Instant};
 
 /// A plan made ready for this processor.
 pub(crate) struct Loaded {
     pub plan: Plan,
-    /// By kernel, its loops, where it is fused.
+    /// By kernel, its loops, where it is fused and no part of a chain.
     loops: Vec<Option<Loops>>,
+    /// By chain of the plan.
+    chains: Vec<chain::Loaded>,
     /// Whether each kernel's results are searched for NaN.
     trap: bool,
 }
 
 /// A fused kernel made ready.
-enum Loops {
+pub(super) enum Loops {
     /// Over blocks of many elements.
     Blocks(Box<prepare::Prepared>),
     /// Over a single element.
     Straight(straight::Prepared),
+}
+
+impl Loops {
+    /// The loops of a kernel that is fused.
+    pub fn of(kernel: &Kernel) -> Option<Loops> {
+        match kernel {
+            Kernel::Fused(f) if straight::fits(f) => Some(Loops::Straight(straight::prepare(f))),
+            Kernel::Fused(f) => Some(Loops::Blocks(Box::new(prepare::prepare(f)))),
+            _ => None,
+        }
+    }
 }
 
 /// Tables of a run, used again by the next.
@@ -50,13 +65,10 @@ pub(crate) struct Finished {
 impl Loaded {
     /// Prepares the loops; with `trap`, every kernel's results are searched for NaN.
     pub fn new(plan: Plan, trap: bool) -> Loaded {
-        let prepare = |k: &Kernel| match k {
-            Kernel::Fused(f) if straight::fits(f) => Some(Loops::Straight(straight::prepare(f))),
-            Kernel::Fused(f) => Some(Loops::Blocks(Box::new(prepare::prepare(f)))),
-            _ => None,
-        };
-        let loops = plan.kernels.iter().map(prepare).collect();
-        Loaded { plan, loops, trap }
+        let chained = |at: usize| plan.chains.iter().any(|c| c.kernels.contains(&at));
+        let loops = plan.kernels.iter().enumerate().map(|(at, k)| if chained(at) { None } else { Loops::of(k) }).collect();
+        let chains = plan.chains.iter().map(|c| chain::Loaded::new(&plan, c)).collect();
+        Loaded { plan, loops, chains, trap }
     }
 
     /// Runs the kernels on the inputs and slots of `tables`. On faults the results that depend on them mean nothing.
@@ -75,6 +87,7 @@ impl Loaded {
             let raw = match *placed {
                 Placed::Input(i) | Placed::Donated { input: i } => tables.inputs[i as usize],
                 Placed::Arena { offset, bytes } => part(arena, offset, bytes),
+                Placed::Part { .. } => RawBuffer { ptr: std::ptr::null_mut(), bytes: 0 }, // each part finds its own
                 Placed::Result { bytes } => {
                     let buffer = result(number as BufferId, bytes);
                     let raw = part(&buffer, 0, bytes);
@@ -89,35 +102,36 @@ impl Loaded {
     /// Runs the kernels over memory that has been laid out, up to the first fault: before a later kernel writes over an input that was
     /// donated.
     pub fn launch_all(&self, tables: &Tables) -> Option<Fault> {
-        self.launch_watched(tables, || {})
+        self.launch(tables, None)
     }
 
-    /// As [`launch_all`](Self::launch_all); calls `passed` after each kernel.
-    pub fn launch_watched(&self, tables: &Tables, mut passed: impl FnMut()) -> Option<Fault> {
+    /// As [`launch_all`](Self::launch_all), and enters the time that each kernel takes.
+    pub fn launch_timed(&self, tables: &Tables, times: &mut [Duration]) -> Option<Fault> {
+        self.launch(tables, Some(times))
+    }
+
+    fn launch(&self, tables: &Tables, mut times: Option<&mut [Duration]>) -> Option<Fault> {
         let frame = Frame { buffers: &tables.buffers, slots: &tables.slots };
-        self.plan.kernels.iter().enumerate().find_map(|(at, kernel)| {
-            let fault = self.launch(at, kernel, &frame).err();
-            passed();
-            if self.trap { fault.or_else(|| self.nan(at, &frame)) } else { fault }
-        })
-    }
-
-    fn launch(&self, at: usize, kernel: &Kernel, frame: &Frame<'_>) -> Result<(), Fault> {
-        match kernel {
-            Kernel::Fused(_) => match self.loops[at].as_ref().expect("prepared when loaded") {
-                Loops::Blocks(loops) => return fused::run(loops, frame),
-                Loops::Straight(code) => straight::run(code, frame),
-            },
-            Kernel::Contract(k) => contract::run(k, frame),
-            Kernel::Convolve(k) => convolve::run(k, frame),
-            Kernel::Pool(k) => pool::run(k, frame),
-            Kernel::Index(k) => return index::run(k, frame),
-            Kernel::Scan(k) => scan::run(k, frame),
-            Kernel::Place(k) => place::run(k, frame),
-            Kernel::Generate(k) => generate::run(k, frame),
-            Kernel::Opaque(k) => return opaque::run(k, frame),
+        let (mut at, mut chains) = (0, self.chains.iter());
+        while at < self.plan.kernels.len() {
+            let end = chains.as_slice().first().map_or(self.plan.kernels.len(), |c| c.first());
+            for at in at..end {
+                let began = times.is_some().then(Instant::now);
+                let fault = launch(&self.plan.kernels[at], self.loops[at].as_ref(), &frame).err();
+                if let (Some(times), Some(began)) = (&mut times, began) {
+                    times[at] = began.elapsed();
+                }
+                let fault = if self.trap { fault.or_else(|| self.nan(at, &frame)) } else { fault };
+                if fault.is_some() {
+                    return fault;
+                }
+            }
+            at = chains.next().map_or(end, |chain| {
+                chain.run(&frame, times.as_deref_mut());
+                chain.end()
+            });
         }
-        Ok(())
+        None
     }
 
     /// A fault if a kernel wrote a NaN.
@@ -161,6 +175,25 @@ impl Tables {
         self.inputs.clear();
         self.buffers.clear();
     }
+}
+
+/// Runs a kernel, with its loops if it is fused.
+pub(super) fn launch(kernel: &Kernel, loops: Option<&Loops>, frame: &Frame<'_>) -> Result<(), Fault> {
+    match kernel {
+        Kernel::Fused(_) => match loops.expect("prepared when loaded") {
+            Loops::Blocks(loops) => return fused::run(loops, frame),
+            Loops::Straight(code) => straight::run(code, frame),
+        },
+        Kernel::Contract(k) => contract::run(k, frame),
+        Kernel::Convolve(k) => convolve::run(k, frame),
+        Kernel::Pool(k) => pool::run(k, frame),
+        Kernel::Index(k) => return index::run(k, frame),
+        Kernel::Scan(k) => scan::run(k, frame),
+        Kernel::Place(k) => place::run(k, frame),
+        Kernel::Generate(k) => generate::run(k, frame),
+        Kernel::Opaque(k) => return opaque::run(k, frame),
+    }
+    Ok(())
 }
 
 /// `bytes` of a buffer from `offset` on.

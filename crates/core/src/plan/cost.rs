@@ -67,7 +67,7 @@ fn size(dims: &[usize]) -> u64 {
     dims.iter().product::<usize>() as u64
 }
 
-fn flops(kernel: &Kernel) -> u64 {
+pub(super) fn flops(kernel: &Kernel) -> u64 {
     match kernel {
         Kernel::Fused(k) => fused(k),
         Kernel::Contract(k) => k.terms.iter().map(|t| 2 * size(&t.a.dims) * t.b.dims[t.b.dims.len() - 1] as u64).sum(),

@@ -1,6 +1,6 @@
 //! What does a plan look like? Text, one line per load, instruction, store and fold.
 
-use super::{Placed, Plan, kernel::*};
+use super::{Placed, Plan, chains::Chain, kernel::*};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -10,11 +10,15 @@ impl fmt::Display for Plan {
             match placed {
                 Placed::Input(i) => writeln!(f, "  b{b}: input {i}")?,
                 Placed::Arena { offset, bytes } => writeln!(f, "  b{b}: arena {offset}..{}", offset + bytes)?,
+                Placed::Part { offset, bytes } => writeln!(f, "  b{b}: of a part {offset}..{}", offset + bytes)?,
                 Placed::Result { bytes } => writeln!(f, "  b{b}: result, {bytes} bytes")?,
                 Placed::Donated { input } => writeln!(f, "  b{b}: over input {input}")?,
             }
         }
         for (at, kernel) in self.kernels.iter().enumerate() {
+            if let Some(chain) = self.chains.iter().find(|c| c.kernels.start == at) {
+                writeln!(f, "{chain}")?;
+            }
             write!(f, "k{at} ")?;
             kernel.fmt(f)?;
         }
@@ -22,6 +26,12 @@ impl fmt::Display for Plan {
             writeln!(f, "result {i}: b{} as {}{:?}", o.buffer, o.dtype, o.shape)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "k{}..k{} in {} parts", self.kernels.start, self.kernels.end - 1, self.parts)
     }
 }
 

@@ -3,6 +3,8 @@
 use crate::{Array, Convolution, DType, Fold, Generator, Index, Instr, Pool, Scan, Shape, Window};
 use smallvec::SmallVec;
 
+pub use super::contract::{Contract, Term};
+
 /// Number of a buffer in a plan: an input, an output or a place in the arena.
 pub type BufferId = u32;
 
@@ -76,6 +78,7 @@ pub enum ScalarSource {
 ///
 /// With [`Fused::rows`] it goes over each row several times; else once over everything. `dims` is `[kept outer.., folded.., kept inner..]`: the first `outer` axes and the last `inner` axes are kept by the folds,
 /// those between are folded away. Without folds `outer == dims.len()`, `inner == 0`.
+#[derive(Clone)]
 pub struct Fused {
     /// The iteration space.
     pub dims: Dims,
@@ -102,7 +105,7 @@ pub struct Fused {
 /// Rows in several passes (softmax, layer norm): each folds the row to single values, and the next spreads them over it again.
 ///
 /// The rows are the last axes of `dims`, all but the first `outer`; `inner` is 0. Row registers have numbers of their own.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Rows {
     /// Operands with one element per row; their `dims` are the first `outer` of the kernel's.
     pub loads: Vec<Load>,
@@ -119,7 +122,7 @@ pub struct Rows {
 }
 
 /// One pass over a row: spread, compute, fold; then compute with what was folded.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Pass {
     /// Row registers that this pass and later ones read at every place of the row.
     pub spreads: Vec<Spread>,
@@ -134,6 +137,7 @@ pub struct Pass {
 }
 
 /// A row register repeated along the row.
+#[derive(Clone)]
 pub struct Spread {
     /// Source, a row register.
     pub row: Reg,
@@ -144,6 +148,7 @@ pub struct Spread {
 }
 
 /// A register that is `fill` everywhere but at one place of each row.
+#[derive(Clone)]
 pub struct Spot {
     /// Destination.
     pub reg: Reg,
@@ -162,6 +167,7 @@ pub struct Spot {
 }
 
 /// A register folded over the row.
+#[derive(Clone)]
 pub struct RowFold {
     /// Source.
     pub reg: Reg,
@@ -174,6 +180,7 @@ pub struct RowFold {
 }
 
 /// A row register written to memory, one element per row.
+#[derive(Clone)]
 pub struct RowStore {
     /// Source, a row register.
     pub row: Reg,
@@ -184,6 +191,7 @@ pub struct RowStore {
 }
 
 /// A tensor operand of a fused loop.
+#[derive(Clone)]
 pub struct Load {
     /// Destination.
     pub reg: Reg,
@@ -192,6 +200,7 @@ pub struct Load {
 }
 
 /// A scalar operand of a fused loop.
+#[derive(Clone)]
 pub struct ScalarLoad {
     /// Destination.
     pub reg: Reg,
@@ -215,6 +224,7 @@ pub struct Inst {
 }
 
 /// A register written to memory.
+#[derive(Clone)]
 pub struct Store {
     /// Source.
     pub reg: Reg,
@@ -225,6 +235,7 @@ pub struct Store {
 }
 
 /// A register folded over the middle axes, written densely: row-major over the kept axes (outer, then inner).
+#[derive(Clone)]
 pub struct FoldStore {
     /// Source.
     pub reg: Reg,
@@ -234,49 +245,6 @@ pub struct FoldStore {
     pub fold: Fold,
     /// Destination, dense; dtype `fold.result(dtype)`.
     pub to: BufferId,
-}
-
-/// Terms whose sum is begun anew, and added to the sum before: the library's choice, which keeps its panels in the cache.
-pub const DEPTH: usize = 512;
-
-/// `out = add + Σ_t alpha_t * a_t @ b_t` over batch axes that all of them share.
-///
-/// `out` may be `add`, element by element, if [`adds_once`](Contract::adds_once).
-pub struct Contract {
-    /// The products, at least one, all of one dtype.
-    pub terms: SmallVec<[Term; 1]>,
-    /// What they are added to, `[batch.., m, n]`, any strides.
-    pub add: Option<Place>,
-    /// `[batch.., m, n]`; neighbouring columns are neighbours in memory.
-    pub out: Place,
-}
-
-/// `alpha * a @ b`: `alpha * Σ_l a[b.., i, l] * b[b.., l, j]`.
-pub struct Term {
-    /// `[batch.., m, k]`, any strides.
-    pub a: Place,
-    /// `[batch.., k, n]`, any strides.
-    pub b: Place,
-    /// What each sum is multiplied by.
-    pub alpha: ScalarSource,
-}
-
-impl Contract {
-    /// Of the operands and the result.
-    pub fn dtype(&self) -> DType {
-        self.terms[0].a.dtype
-    }
-
-    /// Whether there is one sum of each element, which is added to `add` in either order.
-    pub fn adds_once(&self) -> bool {
-        let a = &self.terms[0].a;
-        self.terms.len() == 1 && a.dims[a.dims.len() - 1] <= DEPTH
-    }
-
-    /// All operands.
-    pub fn operands(&self) -> impl Iterator<Item = &Place> {
-        self.terms.iter().flat_map(|t| [&t.a, &t.b]).chain(&self.add)
-    }
 }
 
 /// See [`Convolution`]; `out` is dense.
@@ -298,6 +266,7 @@ pub struct ConvolveKernel {
 }
 
 /// See [`Pool`]; `out` is dense.
+#[derive(Clone)]
 pub struct PoolKernel {
     /// What is done.
     pub kind: Pool,

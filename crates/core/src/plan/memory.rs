@@ -2,6 +2,7 @@
 
 use super::{
     Kept, Options, Output, Placed, Plan,
+    chains::{self, Chain},
     emit::Emitted,
     graph::{DROPPED, Op},
     kernel::{BufferId, Fused, Kernel, Place},
@@ -37,25 +38,57 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
         lives[k.buffer as usize].to = kernels.len();
     }
     let mut buffers: Vec<Placed> = (0..g.inputs).map(|i| Placed::Input(i as u32)).collect();
-    let temporary: Vec<usize> = (g.inputs..stored.len()).filter(|&b| !results.contains(&(b as BufferId))).collect();
+    let mut temporary: Vec<usize> = (g.inputs..stored.len()).filter(|&b| !results.contains(&(b as BufferId))).collect();
+    let donations = order::donations(laid, options, live, |output| outputs[output as usize].buffer);
+    let owner = |b: BufferId| donations.iter().find(|d| d.0 == b).map_or(b, |d| d.1);
+    let chains = if options.fuse { chains::find(&kernels, options.chains, owner) } else { Vec::new() };
     let mut offsets = vec![0; stored.len()];
-    let over = write_over(&mut kernels, &lives, &temporary, &bytes);
+    let own: FxHashSet<usize> = temporary.iter().copied().filter(|&b| part_of(&chains, lives[b], b, bytes(b)).is_some()).collect();
+    let parts_bytes = chains.iter().map(|c| place_parts(c, &own, &lives, &mut offsets)).max().unwrap_or(0);
+    temporary.retain(|b| !own.contains(b));
+    let over = write_over(&mut kernels, &chains, &lives, &temporary, &bytes);
     let mut wanted: Vec<(usize, usize, Life)> = Vec::new();
     for &b in temporary.iter().filter(|&&b| over[b] == b) {
         let to = temporary.iter().filter(|&&o| over[o] == b).map(|&o| lives[o].to).max().unwrap_or(lives[b].to);
-        wanted.push((b, bytes(b).next_multiple_of(ALIGN), Life { to, ..lives[b] }));
+        wanted.push((b, bytes(b).next_multiple_of(ALIGN), widened(&chains, Life { to, ..lives[b] })));
     }
-    let arena_bytes = if wanted.len() <= MOST_BY_SIZE { by_size(wanted, &mut offsets) } else { by_time(wanted, &mut offsets) };
+    let arena_bytes = place_all(wanted, &mut offsets);
     temporary.iter().for_each(|&b| offsets[b] = offsets[over[b]]);
     for (b, &offset) in offsets.iter().enumerate().skip(g.inputs) {
         let bytes = bytes(b);
-        let result = results.contains(&(b as BufferId));
-        buffers.push(if result { Placed::Result { bytes } } else { Placed::Arena { offset, bytes } });
+        buffers.push(match part_of(&chains, lives[b], b, bytes).filter(|_| own.contains(&b)) {
+            Some(bytes) => Placed::Part { offset, bytes },
+            None if results.contains(&(b as BufferId)) => Placed::Result { bytes },
+            None => Placed::Arena { offset, bytes },
+        });
     }
-    let donations = order::donations(laid, options, live, |output| outputs[output as usize].buffer);
     donate(g, &stored, &donations, &outputs, &lives, &mut kernels, &mut buffers);
     let held = stored.iter().map(|&id| g.node(id).origin).collect();
-    Plan { kernels, buffers, arena_bytes, outputs, kept, nodes: live.len(), origins, parts, held }
+    Plan { kernels, chains, buffers, arena_bytes, parts_bytes, outputs, kept, nodes: live.len(), origins, parts, held }
+}
+
+/// Bytes that a part needs of a buffer, if that lives within a chain and no part sees another's.
+fn part_of(chains: &[Chain], life: Life, b: usize, bytes: usize) -> Option<usize> {
+    let chain = chain_at(chains, life.from).filter(|c| c.kernels.contains(&life.to))?;
+    let step = chain.touched.get(&(b as BufferId))?.step;
+    (step * chain.parts == bytes).then_some(step)
+}
+
+/// The chain that a kernel belongs to.
+fn chain_at(chains: &[Chain], kernel: usize) -> Option<&Chain> {
+    chains.get(chains.partition_point(|c| c.kernels.end <= kernel)).filter(|c| c.kernels.contains(&kernel))
+}
+
+/// While a chain runs, some parts of a buffer may not yet be written, and others not be read any more.
+fn widened(chains: &[Chain], life: Life) -> Life {
+    let from = chain_at(chains, life.from).map_or(life.from, |c| c.kernels.start);
+    Life { from, to: chain_at(chains, life.to).map_or(life.to, |c| c.kernels.end - 1) }
+}
+
+/// Places a part's own buffers in memory of its thread, and says how many bytes that takes.
+fn place_parts(chain: &Chain, own: &FxHashSet<usize>, lives: &[Life], offsets: &mut [usize]) -> usize {
+    let own = chain.touched.iter().map(|(&b, t)| (b as usize, t.step)).filter(|s| own.contains(&s.0));
+    place_all(own.map(|(b, step)| (b, step.next_multiple_of(ALIGN), lives[b])).collect(), offsets)
 }
 
 /// All places that a kernel reads, and the buffers it writes.
@@ -98,7 +131,13 @@ fn lifetimes(kernels: &[Kernel], buffers: usize) -> Vec<Life> {
 }
 
 /// By buffer, the one whose memory it takes over: a loop that is the last to read a large one, element by element, writes over it.
-fn write_over(kernels: &mut [Kernel], lives: &[Life], temporary: &[usize], bytes: &impl Fn(usize) -> usize) -> Vec<usize> {
+fn write_over(
+    kernels: &mut [Kernel],
+    chains: &[Chain],
+    lives: &[Life],
+    temporary: &[usize],
+    bytes: &impl Fn(usize) -> usize,
+) -> Vec<usize> {
     let mut over: Vec<usize> = (0..lives.len()).collect();
     let large: FxHashSet<usize> = temporary.iter().copied().filter(|&b| bytes(b) >= LARGE).collect();
     if large.is_empty() {
@@ -107,7 +146,8 @@ fn write_over(kernels: &mut [Kernel], lives: &[Life], temporary: &[usize], bytes
     for (at, kernel) in kernels.iter_mut().enumerate() {
         let Kernel::Fused(k) = &*kernel else { continue };
         let mut dying: Vec<usize> = k.loads.iter().map(|l| l.from.buffer as usize).collect();
-        dying.retain(|b| large.contains(b) && lives[*b].to == at);
+        let apart = |b: usize| chain_at(chains, at).is_none_or(|c| c.touched[&(b as BufferId)].apart);
+        dying.retain(|&b| large.contains(&b) && lives[b].to == at && apart(b));
         // Born here. Where others write parts of it later, they write over what nobody reads any more, as well.
         let fresh: Vec<usize> =
             k.stores.iter().map(|s| s.to.buffer as usize).filter(|b| large.contains(b) && lives[*b].from == at).collect();
@@ -163,6 +203,11 @@ fn choose_kept(mut candidates: Vec<Kept>, budget: usize, keep_also: &[u32], byte
 const LARGE: usize = 1 << 18;
 /// Placing by size compares all pairs of buffers; beyond so many they are placed in the order of time.
 const MOST_BY_SIZE: usize = 1024;
+
+/// Gives every buffer an offset at which nothing else lies while it lives. Gives the bytes that this takes.
+fn place_all(wanted: Vec<(usize, usize, Life)>, offsets: &mut [usize]) -> usize {
+    if wanted.len() <= MOST_BY_SIZE { by_size(wanted, offsets) } else { by_time(wanted, offsets) }
+}
 
 /// Places large buffers first, each at the lowest offset that is free while it lives: the tightest packing. Gives the arena's size.
 fn by_size(mut wanted: Vec<(usize, usize, Life)>, offsets: &mut [usize]) -> usize {

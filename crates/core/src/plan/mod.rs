@@ -5,14 +5,18 @@
 //! `batches` joins products that are parts of one, `products` folds sums and factors into matrix products, `stacks` joins sums of short
 //! products, `slices` takes slices before arithmetic, `layout` turns views into strides, `fuse` groups what shares a loop, `recompute`
 //! repeats cheap arithmetic instead of storing it, `sinks` stores values where they would be copied to, `emit` writes the kernels, `order`
-//! runs early what frees memory, `memory` places the buffers. What makes a graph anew does so by `rebuild`.
+//! runs early what frees memory, `chains` finds kernels that run part by part as `cut` cuts them, `memory` places the buffers. What makes
+//! a graph anew does so by `rebuild`.
 //! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one,
 //! `text` says with the tape what it computes and where, and `cost` what that takes.
 
 mod batches;
 mod build;
 pub(crate) mod cache;
+pub(crate) mod chains;
+pub mod contract;
 pub(crate) mod cost;
+pub(crate) mod cut;
 mod dump;
 mod emit;
 mod fuse;
@@ -37,6 +41,7 @@ mod verify;
 
 use crate::{DType, Shape, record::Record};
 pub(crate) use build::bindings;
+use chains::Chain;
 pub(crate) use graph::Graph;
 use kernel::{BufferId, Kernel};
 use smallvec::SmallVec;
@@ -44,9 +49,13 @@ use smallvec::SmallVec;
 /// Kernels in order, and where their buffers lie.
 pub(crate) struct Plan {
     pub kernels: Vec<Kernel>,
+    /// Which of them run part by part.
+    pub chains: Vec<Chain>,
     /// By buffer number; the inputs come first.
     pub buffers: Vec<Placed>,
     pub arena_bytes: usize,
+    /// Bytes that a thread needs for the own buffers of a part.
+    pub parts_bytes: usize,
     /// The wanted results, in order.
     pub outputs: Vec<Output>,
     /// Values in the arena that stay valid after the run.
@@ -76,6 +85,8 @@ pub(crate) enum Placed {
     Input(u32),
     /// Bytes of the arena from an offset on.
     Arena { offset: usize, bytes: usize },
+    /// A part's own, in memory of its thread: bytes of a part from an offset on.
+    Part { offset: usize, bytes: usize },
     /// Memory of its own, handed out as a result.
     Result { bytes: usize },
     /// The memory of an input whose last reader is done.
@@ -112,6 +123,8 @@ pub(crate) struct Options {
     pub keep_bytes: usize,
     /// Results that may take over an input's memory: (number of the result, the input's node).
     pub donate: Donations,
+    /// Which kernels run part by part.
+    pub chains: chains::Wanted,
     /// Scalar slots of the tape whose numbers stay open, also where they are literals now.
     pub open: Vec<u32>,
 }
@@ -119,7 +132,7 @@ pub(crate) struct Options {
 impl Options {
     /// A number that differs, very likely, between different options.
     fn hash(&self) -> u64 {
-        let start = self.keep_bytes as u64 ^ u64::from(self.fuse) << 63 ^ u64::from(self.trap) << 62;
+        let start = self.keep_bytes as u64 ^ u64::from(self.fuse) << 63 ^ u64::from(self.trap) << 62 ^ (self.chains as u64) << 60;
         self.donate
             .iter()
             .fold(start, |h, &(a, b)| (h.rotate_left(9) ^ u64::from(a) << 32 ^ u64::from(b)).wrapping_mul(0x9E37_79B9_7F4A_7C15))

@@ -99,6 +99,9 @@ fn write(plan: &Plan, shown: &PlanText, r: &Record, order: &[u32]) -> Result<Str
     writeln!(f, "{kernels} kernels for {} nodes, {}, arena of {} bytes", plan.nodes, Shown(total), plan.arena_bytes)?;
     for (at, kernel) in plan.kernels.iter().enumerate() {
         let k = &shown.kernels[at];
+        if let Some(chain) = plan.chains.iter().find(|c| c.kernels.start == at) {
+            writeln!(f, "{chain}, each on one thread:")?;
+        }
         writeln!(f, "k{at}: {}; {}", k.ops.join(" "), Shown(k.cost))?;
         writeln!(f, "  at {}", k.lines.join(", "))?;
         write!(f, "  {kernel}")?;
@@ -111,6 +114,7 @@ fn write(plan: &Plan, shown: &PlanText, r: &Record, order: &[u32]) -> Result<Str
         match *placed {
             Placed::Input(_) => writeln!(f, "given at {}", line(r, node))?,
             Placed::Arena { offset, bytes } => writeln!(f, "arena {offset}..{}", offset + bytes)?,
+            Placed::Part { offset, bytes } => writeln!(f, "{offset}..{} of a part", offset + bytes)?,
             Placed::Result { bytes } => writeln!(f, "{bytes} bytes of its own")?,
             Placed::Donated { input } => writeln!(f, "over b{input}")?,
         }

@@ -2,6 +2,8 @@
 
 use super::{
     Placed, Plan,
+    chains::Chain,
+    cut::{self, Span},
     emit::read,
     fuse::{GroupKind, Groups, NONE, Role},
     graph::{Graph, Op},
@@ -82,6 +84,38 @@ pub(crate) fn plan(p: &Plan) {
     }
     assert!(p.outputs.iter().all(|o| written.unwritten[o.buffer as usize] == 0), "plan: a result that nothing writes");
     no_overlaps(p);
+    p.chains.iter().for_each(|chain| parts_keep_apart(p, chain));
+}
+
+/// Parts of a chain may run in any order: where one writes, no other reads or writes.
+fn parts_keep_apart(p: &Plan, chain: &Chain) {
+    let mut spans: Vec<(usize, Span)> = Vec::new(); // the memory, and where in it
+    for kernel in &p.kernels[chain.kernels.clone()] {
+        for s in cut::spans(kernel, chain.parts).expect("a kernel of a chain can be cut") {
+            let (memory, offset) = match p.buffers[s.buffer as usize] {
+                Placed::Input(input) | Placed::Donated { input } => (1 + input as usize, 0),
+                Placed::Arena { offset, .. } => (0, offset),
+                Placed::Result { .. } => (1 + p.buffers.len() + s.buffer as usize, 0),
+                Placed::Part { bytes, .. } => {
+                    assert!(s.first + s.len <= bytes && s.step == bytes, "plan: {s:?} of a part leaves its {bytes} bytes");
+                    continue;
+                }
+            };
+            spans.push((memory, Span { first: offset + s.first, ..s }));
+        }
+    }
+    if spans.len() * chain.parts > 4096 {
+        return; // quadratic; the rules are the same for any size
+    }
+    let at = |s: &Span, part: usize| s.first + part * s.step..s.first + part * s.step + s.len;
+    for (i, a) in spans.iter().enumerate() {
+        for b in spans[..=i].iter().filter(|b| b.0 == a.0 && (a.1.written || b.1.written)) {
+            for (x, y) in (0..chain.parts).flat_map(|x| (0..chain.parts).map(move |y| (x, y))).filter(|(x, y)| x != y) {
+                let (x, y) = (at(&a.1, x), at(&b.1, y));
+                assert!(x.end <= y.start || y.end <= x.start, "plan: parts of {chain:?} meet in {:?} and {:?}", a.1, b.1);
+            }
+        }
+    }
 }
 
 /// What has been written so far.
@@ -137,7 +171,7 @@ fn within(p: &Plan, at: usize, place: &Place) {
 
 fn bytes(p: &Plan, b: BufferId) -> Option<usize> {
     match p.buffers[b as usize] {
-        Placed::Input(_) | Placed::Donated { .. } => None,
+        Placed::Input(_) | Placed::Donated { .. } | Placed::Part { .. } => None,
         Placed::Arena { bytes, .. } | Placed::Result { bytes } => Some(bytes),
     }
 }

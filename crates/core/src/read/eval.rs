@@ -316,6 +316,12 @@ impl Tape {
     pub fn keep_bytes(&self, bytes: usize) {
         self.reader.borrow_mut().options.keep_bytes = bytes;
     }
+
+    /// Lets kernels run part by part wherever they may, also where it doesn't pay: for tests of the planner.
+    #[doc(hidden)]
+    pub fn chain_everywhere(&self) {
+        self.reader.borrow_mut().options.chains = plan::chains::Wanted::All;
+    }
 }
 
 impl<'t> Tensor<'t> {

@@ -10,10 +10,7 @@ use crate::{
     memory::Buffer,
     plan::{self, Plan, text::PlanText},
 };
-use std::{
-    panic::Location,
-    time::{Duration, Instant},
-};
+use std::{panic::Location, time::Duration};
 
 impl Tape {
     /// The plan for reading a tree of tensors, to be read: kernels in order with the ops and source lines they compute, their loads,
@@ -63,19 +60,17 @@ pub(super) fn run_timed(
     let (inputs, slots) = plan::bindings(&r, order);
     let kernels = plan.kernels.len();
     let (loaded, mut tables) = (Loaded::new(plan, false), Tables::default());
-    let mut times = vec![Vec::with_capacity(runs); kernels];
+    let (mut times, mut taken) = (vec![Vec::with_capacity(runs); kernels], vec![Duration::ZERO; kernels]);
     tables.inputs.extend(inputs.iter().map(|&id| bound(&r, id as usize, at)));
     tables.slots.extend(slots.iter().map(|&s| r.slots[s as usize].bits));
     let arena = Buffer::new(loaded.plan.arena_bytes);
     loaded.lay_out(&mut tables, &arena, |_, bytes| Buffer::new(bytes));
     for run in 0..=runs {
-        let mut passed: Vec<Instant> = Vec::with_capacity(kernels + 1);
-        passed.push(Instant::now());
-        if let Some(fault) = loaded.launch_watched(&tables, || passed.push(Instant::now())) {
+        if let Some(fault) = loaded.launch_timed(&tables, &mut taken) {
             return Err(error(&r, order, &fault));
         }
         if run > 0 {
-            passed.windows(2).zip(&mut times).for_each(|(t, times)| times.push(t[1] - t[0]));
+            times.iter_mut().zip(&taken).for_each(|(times, &taken)| times.push(taken));
         }
     }
     Ok((times, loaded.plan))

@@ -15,23 +15,20 @@ use crate::{
     DType,
     execute::{frame::Frame, threads},
     memory::Buffer,
-    plan::kernel::{Contract, Place, Term},
+    plan::{
+        contract::{ENOUGH, PART, SMALL},
+        kernel::{Contract, Place, Term},
+    },
 };
 use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Multiplications that a task should have at least: some 2 µs.
 const TASK: usize = 1 << 17;
-/// Multiplications of a part of a product: each packs operands for itself, so that two parts are all that smaller products are cut into.
-const PART: usize = 1 << 20;
-/// So many tasks are enough, if they are alike.
-const ENOUGH: usize = 8;
 /// Fewest columns of a part, where there are more: each part packs its columns of `b` for itself.
 const WIDTH: usize = 64;
 /// Fewest rows of a part: packing its columns of `b` should be little beside them.
 const HEIGHT: usize = 64;
-/// Elements of a right operand that every core has in its cache beside other things.
-const SMALL: usize = 1 << 16;
 /// Fewest terms of a partial sum.
 const TERMS: usize = 1 << 11;
 
@@ -46,16 +43,25 @@ pub fn run(kernel: &Contract, frame: &Frame) {
     }
 }
 
+/// The same on this thread, without further cuts.
+pub fn run_whole(kernel: &Contract, frame: &Frame) {
+    fn whole<T: Engine>(kernel: &Contract, frame: &Frame) {
+        let all = Products::<T>::new(kernel, frame, Isa::current());
+        (0..all.batch.count).for_each(|number| all.part(number, 0..all.batch.m, 0..all.batch.n));
+    }
+    match kernel.dtype() {
+        DType::F32 => whole::<f32>(kernel, frame),
+        DType::F64 => whole::<f64>(kernel, frame),
+        DType::I64 => whole::<i64>(kernel, frame),
+        DType::Bool => panic!("a matrix product needs numbers, found bool"),
+    }
+}
+
 fn products<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
-    let batch = Batch::of(kernel);
-    if batch.m * batch.n * batch.count == 0 {
+    let all = Products::<T>::new(kernel, frame, isa);
+    if all.batch.m * all.batch.n * all.batch.count == 0 {
         return;
     }
-    let out = memory::<T>(frame, &kernel.out);
-    let first = |place: &Place| memory::<T>(frame, place).at(place.offset);
-    let begun = kernel.add.as_ref().is_some_and(|add| first(add) == first(&kernel.out));
-    debug_assert!(!begun || kernel.adds_once());
-    let all = Products { kernel, frame, batch, isa, out, begun, turned: None };
     let Batch { m, n, count, terms, .. } = all.batch;
     let work = m * n * terms.max(1);
     if count < ENOUGH && work >= 2 * TASK {
@@ -200,7 +206,14 @@ struct Products<'a, T> {
     turned: Option<Matrix<T>>,
 }
 
-impl<T: Engine> Products<'_, T> {
+impl<'a, T: Engine> Products<'a, T> {
+    fn new(kernel: &'a Contract, frame: &'a Frame<'a>, isa: Isa) -> Self {
+        let first = |place: &Place| memory::<T>(frame, place).at(place.offset);
+        let begun = kernel.add.as_ref().is_some_and(|add| first(add) == first(&kernel.out));
+        debug_assert!(!begun || kernel.adds_once());
+        Products { kernel, frame, batch: Batch::of(kernel), isa, out: memory::<T>(frame, &kernel.out), begun, turned: None }
+    }
+
     /// A matrix of product `number` of an operand; its rows and columns are these axes of it.
     fn matrix(&self, place: &Place, number: usize, row: usize, col: usize) -> Matrix<T> {
         let data = Shared::new(memory::<T>(self.frame, place).at(self.batch.offset(place, number)));

@@ -15,7 +15,7 @@ use super::{
     transpose::gather,
 };
 use crate::Element;
-pub use crate::plan::kernel::DEPTH;
+pub use crate::plan::contract::DEPTH;
 use std::ops::RangeInclusive;
 
 /// Up to so many multiplications our loops need less time than the library: where they read `b` in place, and where they gather it.

@@ -8,7 +8,7 @@ mod space;
 mod nest;
 pub mod prepare;
 mod rows;
-mod scratch;
+pub mod scratch;
 pub mod fused;
 pub mod straight;
 #[cfg(test)]

@@ -51,6 +51,7 @@ thread_local! {
     static REGISTERS: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
     static PANELS: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
     static PARTIALS: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
+    static PARTS: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
 }
 
 /// Calls `work` with at least `bytes` of the thread's memory for registers, aligned to 64. Their content is arbitrary.
@@ -66,6 +67,11 @@ pub fn with_panels<R>(bytes: usize, work: impl FnOnce(*mut u8) -> R) -> R {
 /// The same with the thread's memory for partial results, which other threads may write meanwhile.
 pub fn with_partials<R>(bytes: usize, work: impl FnOnce(*mut u8) -> R) -> R {
     if bytes == 0 { work(ptr::without_provenance_mut(ALIGN)) } else { PARTIALS.with(|cell| lend(cell, bytes, work)) }
+}
+
+/// The same with the thread's memory for the own buffers of a part of a chain.
+pub fn with_parts<R>(bytes: usize, work: impl FnOnce(*mut u8) -> R) -> R {
+    PARTS.with(|cell| lend(cell, bytes, work))
 }
 
 fn lend<R>(cell: &Cell<Scratch>, bytes: usize, work: impl FnOnce(*mut u8) -> R) -> R {

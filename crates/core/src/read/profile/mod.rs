@@ -238,7 +238,7 @@ impl Gathered<'_> {
     fn bytes(&self, b: usize) -> u64 {
         let node = &self.r.nodes[self.order[self.plan.held[b] as usize] as usize];
         match self.plan.buffers[b] {
-            Placed::Arena { bytes, .. } | Placed::Result { bytes } => bytes as u64,
+            Placed::Arena { bytes, .. } | Placed::Part { bytes, .. } | Placed::Result { bytes } => bytes as u64,
             Placed::Input(_) | Placed::Donated { .. } => (self.r.tables.shapes.get(node.shape).size() * node.dtype.size()) as u64,
         }
     }
