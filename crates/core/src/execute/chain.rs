@@ -25,8 +25,8 @@ pub(super) struct Loaded {
     parts: usize,
     /// The first part of each kernel.
     links: Vec<Link>,
-    /// Where a part finds the buffers that are not the same for all.
-    moves: Vec<(BufferId, Move)>,
+    /// The buffers that the links name, which have numbers of their own: that in the plan, and where a part finds it.
+    buffers: Vec<(BufferId, Move)>,
     /// Bytes of a part's own buffers.
     own: usize,
 }
@@ -41,7 +41,7 @@ struct Link {
 /// Where a part finds a buffer.
 #[derive(Clone, Copy)]
 enum Move {
-    /// So many bytes behind the part before.
+    /// So many bytes behind the part before; 0 if all share it.
     By(usize),
     /// In memory of its thread: the offset, and the bytes of a part.
     Own(usize, usize),
@@ -49,15 +49,21 @@ enum Move {
 
 impl Loaded {
     pub fn new(plan: &Plan, chain: &Chain) -> Loaded {
-        let links = plan.kernels[chain.kernels.clone()].iter().map(|k| {
-            let kernel = cut::part(k, chain.parts);
-            Link { loops: Loops::of(&kernel), kernel }
-        });
-        let moves = chain.touched.iter().filter(|(_, t)| t.step > 0).map(|(&b, t)| match plan.buffers[b as usize] {
+        let mut kernels: Vec<Kernel> = plan.kernels[chain.kernels.clone()].iter().map(|k| cut::part(k, chain.parts)).collect();
+        let mut named: Vec<BufferId> = kernels.iter_mut().flat_map(cut::buffers).map(|b| *b).collect();
+        named.sort_unstable();
+        named.dedup();
+        let number = |b: BufferId| named.binary_search(&b).expect("it is named") as BufferId;
+        kernels.iter_mut().flat_map(cut::buffers).for_each(|b| *b = number(*b));
+        let place = |&b: &BufferId| match plan.buffers[b as usize] {
             Placed::Part { offset, bytes } => (b, Move::Own(offset, bytes)),
-            _ => (b, Move::By(t.step)),
-        });
-        Loaded { kernels: chain.kernels.clone(), parts: chain.parts, links: links.collect(), moves: moves.collect(), own: plan.parts_bytes }
+            _ => (b, Move::By(chain.touched[&b].step)),
+        };
+        let buffers: Vec<(BufferId, Move)> = named.iter().map(place).collect();
+        let end = |&(_, to): &(BufferId, Move)| if let Move::Own(offset, bytes) = to { offset + bytes } else { 0 };
+        let own = buffers.iter().map(end).max().unwrap_or(0);
+        let links = kernels.into_iter().map(|kernel| Link { loops: Loops::of(&kernel), kernel }).collect();
+        Loaded { kernels: chain.kernels.clone(), parts: chain.parts, links, buffers, own }
     }
 
     /// The number of its first kernel.
@@ -95,14 +101,13 @@ impl Loaded {
         with_parts(self.own, |memory| {
             let mut buffers = TABLE.take();
             buffers.clear();
-            buffers.extend_from_slice(frame.buffers);
-            for &(b, to) in &self.moves {
-                let buffer = &mut buffers[b as usize];
-                *buffer = match to {
+            buffers.extend(self.buffers.iter().map(|&(b, to)| {
+                let buffer = frame.buffer(b);
+                match to {
                     Move::By(step) => RawBuffer { ptr: buffer.ptr.wrapping_add(part * step), bytes: buffer.bytes - part * step },
                     Move::Own(offset, bytes) => RawBuffer { ptr: memory.wrapping_add(offset), bytes },
-                };
-            }
+                }
+            }));
             let moved = Frame { buffers: &buffers, slots: frame.slots };
             self.links.iter().for_each(|link| run(link, &moved));
             TABLE.set(buffers);

@@ -13,7 +13,7 @@ pub struct Frame<'a> {
 /// Memory of one buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct RawBuffer {
-    /// First byte, aligned to 64.
+    /// First byte, aligned to 64; in a part of a chain, to an element.
     pub ptr: *mut u8,
     /// Length in bytes.
     pub bytes: usize,

@@ -9,7 +9,7 @@ use crate::{
     Array, DType,
     memory::Buffer,
     plan::{
-        Placed, Plan,
+        Placed, Plan, chains,
         kernel::{BufferId, Kernel},
     },
 };
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// A plan made ready for this processor.
 pub(crate) struct Loaded {
     pub plan: Plan,
-    /// By kernel, its loops, where it is fused and no part of a chain.
+    /// By kernel, its loops, where it is fused and in no chain.
     loops: Vec<Option<Loops>>,
     /// By chain of the plan.
     chains: Vec<chain::Loaded>,
@@ -65,8 +65,9 @@ pub(crate) struct Finished {
 impl Loaded {
     /// Prepares the loops; with `trap`, every kernel's results are searched for NaN.
     pub fn new(plan: Plan, trap: bool) -> Loaded {
-        let chained = |at: usize| plan.chains.iter().any(|c| c.kernels.contains(&at));
-        let loops = plan.kernels.iter().enumerate().map(|(at, k)| if chained(at) { None } else { Loops::of(k) }).collect();
+        debug_assert!(!trap || plan.chains.is_empty(), "every kernel's results are searched when it has run");
+        let alone = |at: usize| chains::at(&plan.chains, at).is_none();
+        let loops = plan.kernels.iter().enumerate().map(|(at, k)| alone(at).then(|| Loops::of(k)).flatten()).collect();
         let chains = plan.chains.iter().map(|c| chain::Loaded::new(&plan, c)).collect();
         Loaded { plan, loops, chains, trap }
     }

@@ -46,7 +46,7 @@ pub(crate) struct Touched {
 const MOST: usize = 64;
 /// Most bytes that a part writes of a result: the next kernel is to find them in the core's own cache.
 const RESULT: usize = 1 << 19;
-/// Bytes that a part touches at least, if there is more than two of it.
+/// Bytes that a part touches: two parts are enough if that is all, else there are more, up to [`ENOUGH`].
 const TOUCHED: usize = 1 << 17;
 /// Fewest rows of a part of a product.
 const ROWS: usize = 16;
@@ -55,7 +55,10 @@ const BUSY: usize = 28;
 /// Terms of a sum that is better put together from partial sums.
 const TERMS: usize = 1 << 12;
 /// Operations of the first kernel of a chain, at least: of smaller ones there is no need to look.
-const FIRST: u64 = 1 << 13;
+const FIRST: u64 = 1 << 16;
+/// Operations, and bytes, that one core works off in a nanosecond, about.
+const FLOPS: usize = 40;
+const BYTES: usize = 10;
 /// Nanoseconds that a chain takes one core at least: to share less among cores does not pay.
 const WORTH: usize = 10_000;
 
@@ -74,6 +77,11 @@ pub(crate) fn find(kernels: &[Kernel], wanted: Wanted, owner: impl Fn(BufferId) 
     chains
 }
 
+/// The chain that a kernel belongs to.
+pub(crate) fn at(chains: &[Chain], kernel: usize) -> Option<&Chain> {
+    chains.get(chains.partition_point(|c| c.kernels.end <= kernel)).filter(|c| c.kernels.contains(&kernel))
+}
+
 /// The chain from kernel `at` on, as long as it gets; none if it is not worth while.
 fn grow(kernels: &[Kernel], at: usize, parts: usize, wanted: Wanted, owner: impl Fn(BufferId) -> BufferId) -> Option<Chain> {
     let all = wanted == Wanted::All;
@@ -89,7 +97,7 @@ fn grow(kernels: &[Kernel], at: usize, parts: usize, wanted: Wanted, owner: impl
         }
         chain.touched.extend(changed);
         chain.kernels.end += 1;
-        time += flops(kernel) as usize / 40 + moved(&spans) * parts / 10;
+        time += flops(kernel) as usize / FLOPS + moved(&spans) * parts / BYTES;
     }
     (chain.kernels.len() > 1 && (all || time >= WORTH)).then_some(chain)
 }
@@ -116,11 +124,10 @@ impl Chain {
 
 /// Bytes of what is cut that a part touches, each buffer once.
 fn moved(spans: &Spans) -> usize {
-    let longest = |s: &&Span| spans.iter().all(|other| other.buffer != s.buffer || other.len <= s.len);
-    let cut = spans.iter().filter(|s| s.step > 0).filter(longest);
+    let cut = spans.iter().filter(|s| s.step > 0);
     let mut buffers: SmallVec<[(BufferId, usize); 16]> = cut.map(|s| (s.buffer, s.len)).collect();
-    buffers.sort_unstable();
-    buffers.dedup();
+    buffers.sort_unstable_by_key(|&(buffer, len)| (buffer, std::cmp::Reverse(len)));
+    buffers.dedup_by_key(|b| b.0);
     buffers.iter().map(|b| b.1).sum()
 }
 
@@ -141,10 +148,13 @@ fn suits_product(k: &Contract, spans: &Spans, parts: usize) -> bool {
     let rank = k.out.dims.len() - 2;
     let (size, n) = (k.out.dims.iter().product::<usize>(), k.out.dims[rank + 1]);
     let terms: usize = k.terms.iter().map(|t| t.a.dims[rank + 1]).sum();
-    let whole = k.terms.iter().all(|t| spans.iter().any(|s| s.buffer == t.b.buffer && s.step == 0));
+    if terms >= TERMS {
+        return false;
+    }
+    let shared = k.terms.iter().all(|t| spans.iter().any(|s| s.buffer == t.b.buffer && s.step == 0));
     let rows = size / n / parts;
     let small = n * terms <= SMALL && k.terms.iter().all(|t| t.b.strides[rank + 1] == 1);
-    let wide = !whole || small || (rows >= 4 * ROWS && size / n >= n);
+    let packs = shared && !small && (rows < 4 * ROWS || size / n < n);
     let busy = size * terms >= BUSY * parts * moved(spans);
-    wide && !busy && (!whole || rows >= ROWS) && terms < TERMS && parts >= (size * terms / PART).clamp(2, ENOUGH)
+    !packs && !busy && (!shared || rows >= ROWS) && parts >= (size * terms / PART).clamp(2, ENOUGH)
 }

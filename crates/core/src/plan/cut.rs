@@ -109,6 +109,32 @@ pub(crate) fn part(kernel: &Kernel, parts: usize) -> Kernel {
     }
 }
 
+/// The numbers of all buffers that a kernel which can be cut names.
+pub(crate) fn buffers(kernel: &mut Kernel) -> Vec<&mut BufferId> {
+    match kernel {
+        Kernel::Fused(k) => {
+            let mut all: Vec<&mut BufferId> = Vec::new();
+            if let Some(rows) = &mut k.rows {
+                all.extend(rows.loads.iter_mut().map(|l| &mut l.from.buffer));
+                all.extend(rows.stores.iter_mut().map(|s| &mut s.to));
+            }
+            all.extend(k.loads.iter_mut().map(|l| &mut l.from.buffer));
+            all.extend(k.stores.iter_mut().map(|s| &mut s.to.buffer));
+            all.extend(k.folds.iter_mut().map(|f| &mut f.to));
+            all
+        }
+        Kernel::Contract(k) => {
+            let terms = k.terms.iter_mut().flat_map(|t| [&mut t.a, &mut t.b]);
+            terms.chain(&mut k.add).chain([&mut k.out]).map(|p| &mut p.buffer).collect()
+        }
+        Kernel::Pool(k) => {
+            let operands = [&mut k.x].into_iter().chain(&mut k.with).map(|p| &mut p.buffer);
+            operands.chain([&mut k.out]).collect()
+        }
+        _ => unreachable!("`axis` names the kernels that can be cut"),
+    }
+}
+
 /// Whether an axis of a product's result is that of its rows, which right operands don't have.
 fn is_row(k: &Contract, axis: usize) -> bool {
     axis + 2 == k.out.dims.len()

@@ -1,6 +1,10 @@
 //! What does a plan look like? Text, one line per load, instruction, store and fold.
 
-use super::{Placed, Plan, chains::Chain, kernel::*};
+use super::{
+    Placed, Plan,
+    chains::{self, Chain},
+    kernel::*,
+};
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -16,7 +20,7 @@ impl fmt::Display for Plan {
             }
         }
         for (at, kernel) in self.kernels.iter().enumerate() {
-            if let Some(chain) = self.chains.iter().find(|c| c.kernels.start == at) {
+            if let Some(chain) = chains::at(&self.chains, at).filter(|c| c.kernels.start == at) {
                 writeln!(f, "{chain}")?;
             }
             write!(f, "k{at} ")?;

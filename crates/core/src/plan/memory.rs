@@ -9,7 +9,7 @@ use super::{
     layout::Laid,
     order,
 };
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every buffer starts at a multiple of this: a cache line, and the widest vector.
@@ -40,18 +40,19 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
     let mut buffers: Vec<Placed> = (0..g.inputs).map(|i| Placed::Input(i as u32)).collect();
     let mut temporary: Vec<usize> = (g.inputs..stored.len()).filter(|&b| !results.contains(&(b as BufferId))).collect();
     let donations = order::donations(laid, options, live, |output| outputs[output as usize].buffer);
-    let owner = |b: BufferId| donations.iter().find(|d| d.0 == b).map_or(b, |d| d.1);
+    let given: FxHashMap<BufferId, BufferId> = donations.iter().copied().collect();
+    let owner = |b: BufferId| given.get(&b).copied().unwrap_or(b);
     let chains = if options.fuse { chains::find(&kernels, options.chains, owner) } else { Vec::new() };
     let mut offsets = vec![0; stored.len()];
     let own: FxHashSet<usize> = temporary.iter().copied().filter(|&b| part_of(&chains, lives[b], b, bytes(b)).is_some()).collect();
-    let parts_bytes = chains.iter().map(|c| place_parts(c, &own, &lives, &mut offsets)).max().unwrap_or(0);
+    chains.iter().for_each(|c| place_parts(c, &own, &lives, &mut offsets));
     temporary.retain(|b| !own.contains(b));
     let over = write_over(&mut kernels, &chains, &lives, &temporary, &bytes);
-    let mut wanted: Vec<(usize, usize, Life)> = Vec::new();
-    for &b in temporary.iter().filter(|&&b| over[b] == b) {
-        let to = temporary.iter().filter(|&&o| over[o] == b).map(|&o| lives[o].to).max().unwrap_or(lives[b].to);
-        wanted.push((b, bytes(b).next_multiple_of(ALIGN), widened(&chains, Life { to, ..lives[b] })));
-    }
+    let mut last: Vec<usize> = lives.iter().map(|l| l.to).collect();
+    temporary.iter().for_each(|&b| last[over[b]] = last[over[b]].max(lives[b].to));
+    let owners = temporary.iter().copied().filter(|&b| over[b] == b);
+    let life = |b: usize| widened(&chains, Life { to: last[b], ..lives[b] });
+    let wanted = owners.map(|b| (b, bytes(b).next_multiple_of(ALIGN), life(b))).collect();
     let arena_bytes = place_all(wanted, &mut offsets);
     temporary.iter().for_each(|&b| offsets[b] = offsets[over[b]]);
     for (b, &offset) in offsets.iter().enumerate().skip(g.inputs) {
@@ -64,31 +65,26 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
     }
     donate(g, &stored, &donations, &outputs, &lives, &mut kernels, &mut buffers);
     let held = stored.iter().map(|&id| g.node(id).origin).collect();
-    Plan { kernels, chains, buffers, arena_bytes, parts_bytes, outputs, kept, nodes: live.len(), origins, parts, held }
+    Plan { kernels, chains, buffers, arena_bytes, outputs, kept, nodes: live.len(), origins, parts, held }
 }
 
 /// Bytes that a part needs of a buffer, if that lives within a chain and no part sees another's.
 fn part_of(chains: &[Chain], life: Life, b: usize, bytes: usize) -> Option<usize> {
-    let chain = chain_at(chains, life.from).filter(|c| c.kernels.contains(&life.to))?;
+    let chain = chains::at(chains, life.from).filter(|c| c.kernels.contains(&life.to))?;
     let step = chain.touched.get(&(b as BufferId))?.step;
     (step * chain.parts == bytes).then_some(step)
 }
 
-/// The chain that a kernel belongs to.
-fn chain_at(chains: &[Chain], kernel: usize) -> Option<&Chain> {
-    chains.get(chains.partition_point(|c| c.kernels.end <= kernel)).filter(|c| c.kernels.contains(&kernel))
-}
-
 /// While a chain runs, some parts of a buffer may not yet be written, and others not be read any more.
 fn widened(chains: &[Chain], life: Life) -> Life {
-    let from = chain_at(chains, life.from).map_or(life.from, |c| c.kernels.start);
-    Life { from, to: chain_at(chains, life.to).map_or(life.to, |c| c.kernels.end - 1) }
+    let from = chains::at(chains, life.from).map_or(life.from, |c| c.kernels.start);
+    Life { from, to: chains::at(chains, life.to).map_or(life.to, |c| c.kernels.end - 1) }
 }
 
-/// Places a part's own buffers in memory of its thread, and says how many bytes that takes.
-fn place_parts(chain: &Chain, own: &FxHashSet<usize>, lives: &[Life], offsets: &mut [usize]) -> usize {
+/// Places a part's own buffers in memory of its thread.
+fn place_parts(chain: &Chain, own: &FxHashSet<usize>, lives: &[Life], offsets: &mut [usize]) {
     let own = chain.touched.iter().map(|(&b, t)| (b as usize, t.step)).filter(|s| own.contains(&s.0));
-    place_all(own.map(|(b, step)| (b, step.next_multiple_of(ALIGN), lives[b])).collect(), offsets)
+    place_all(own.map(|(b, step)| (b, step.next_multiple_of(ALIGN), lives[b])).collect(), offsets);
 }
 
 /// All places that a kernel reads, and the buffers it writes.
@@ -146,7 +142,7 @@ fn write_over(
     for (at, kernel) in kernels.iter_mut().enumerate() {
         let Kernel::Fused(k) = &*kernel else { continue };
         let mut dying: Vec<usize> = k.loads.iter().map(|l| l.from.buffer as usize).collect();
-        let apart = |b: usize| chain_at(chains, at).is_none_or(|c| c.touched[&(b as BufferId)].apart);
+        let apart = |b: usize| chains::at(chains, at).is_none_or(|c| c.touched[&(b as BufferId)].apart);
         dying.retain(|&b| large.contains(&b) && lives[b].to == at && apart(b));
         // Born here. Where others write parts of it later, they write over what nobody reads any more, as well.
         let fresh: Vec<usize> =
@@ -164,7 +160,7 @@ fn write_over(
 }
 
 /// Live nodes whose value lies densely in a buffer of the arena.
-fn kept_candidates(laid: &Laid, buffer_of: &rustc_hash::FxHashMap<u32, BufferId>, results: &FxHashSet<BufferId>) -> Vec<Kept> {
+fn kept_candidates(laid: &Laid, buffer_of: &FxHashMap<u32, BufferId>, results: &FxHashSet<BufferId>) -> Vec<Kept> {
     let g = &laid.graph;
     let mut candidates = Vec::new();
     for (live, &node) in g.values.iter().enumerate() {

@@ -54,8 +54,6 @@ pub(crate) struct Plan {
     /// By buffer number; the inputs come first.
     pub buffers: Vec<Placed>,
     pub arena_bytes: usize,
-    /// Bytes that a thread needs for the own buffers of a part.
-    pub parts_bytes: usize,
     /// The wanted results, in order.
     pub outputs: Vec<Output>,
     /// Values in the arena that stay valid after the run.

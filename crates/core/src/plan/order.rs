@@ -56,7 +56,15 @@ pub(super) fn donations(laid: &Laid, options: &Options, live: &[u32], result: im
             _ => None,
         }
     };
-    options.donate.iter().filter_map(|&(output, leaf)| Some((result(output), input(leaf)?))).collect()
+    let mut given: Vec<(BufferId, BufferId)> = Vec::new();
+    for &(output, leaf) in &options.donate {
+        let Some(input) = input(leaf) else { continue };
+        // Equal results share a buffer: it takes over one input at most.
+        if !given.iter().any(|g| g.0 == result(output)) {
+            given.push((result(output), input));
+        }
+    }
+    given
 }
 
 struct Order {

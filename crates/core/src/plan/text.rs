@@ -1,7 +1,7 @@
 //! How is a plan shown to people? Kernels with the ops and lines they come from, what they cost, and buffers with their lifetimes.
 
 use super::{
-    Placed, Plan,
+    Placed, Plan, chains,
     cost::{Cost, cost},
     memory::touches,
 };
@@ -99,7 +99,7 @@ fn write(plan: &Plan, shown: &PlanText, r: &Record, order: &[u32]) -> Result<Str
     writeln!(f, "{kernels} kernels for {} nodes, {}, arena of {} bytes", plan.nodes, Shown(total), plan.arena_bytes)?;
     for (at, kernel) in plan.kernels.iter().enumerate() {
         let k = &shown.kernels[at];
-        if let Some(chain) = plan.chains.iter().find(|c| c.kernels.start == at) {
+        if let Some(chain) = chains::at(&plan.chains, at).filter(|c| c.kernels.start == at) {
             writeln!(f, "{chain}, each on one thread:")?;
         }
         writeln!(f, "k{at}: {}; {}", k.ops.join(" "), Shown(k.cost))?;

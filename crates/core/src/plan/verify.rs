@@ -2,7 +2,7 @@
 
 use super::{
     Placed, Plan,
-    chains::Chain,
+    chains::{self, Chain},
     cut::{self, Span},
     emit::read,
     fuse::{GroupKind, Groups, NONE, Role},
@@ -10,6 +10,7 @@ use super::{
     kernel::{BufferId, Kernel, Place},
     layout::Laid,
     memory::{once, touches},
+    text::lives,
 };
 use std::ops::Range;
 
@@ -85,6 +86,7 @@ pub(crate) fn plan(p: &Plan) {
     assert!(p.outputs.iter().all(|o| written.unwritten[o.buffer as usize] == 0), "plan: a result that nothing writes");
     no_overlaps(p);
     p.chains.iter().for_each(|chain| parts_keep_apart(p, chain));
+    own_stay_within(p);
 }
 
 /// Parts of a chain may run in any order: where one writes, no other reads or writes.
@@ -115,6 +117,23 @@ fn parts_keep_apart(p: &Plan, chain: &Chain) {
                 assert!(x.end <= y.start || y.end <= x.start, "plan: parts of {chain:?} meet in {:?} and {:?}", a.1, b.1);
             }
         }
+    }
+}
+
+/// Nobody but its chain touches a part's own buffer, and two that are alive together lie apart.
+fn own_stay_within(p: &Plan) {
+    let lives = lives(p);
+    let own = |b: usize| match p.buffers[b] {
+        Placed::Part { offset, bytes } => Some((lives[b].expect("somebody writes it"), offset..offset + bytes)),
+        _ => None,
+    };
+    let all: Vec<_> = (0..p.buffers.len()).filter_map(own).collect();
+    for (i, ((from, to), place)) in all.iter().enumerate() {
+        let chain = chains::at(&p.chains, *from);
+        assert!(chain.is_some_and(|c| c.kernels.contains(to)), "plan: a part's own buffer is touched from kernel {from} to {to}");
+        let meets =
+            |((f, t), other): &((usize, usize), Range<usize>)| f <= to && from <= t && other.start < place.end && place.start < other.end;
+        assert!(all.len() > 512 || !all[..i].iter().any(meets), "plan: a part's own buffers overlap in {place:?}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! How are matrix products cut into parts for the cores?
 //!
-//! All cuts depend on shapes and strides only: see [`gemm`](super::gemm) for what computes a part, and in which order it sums. Each part
-//! of the output is written by one task, term after term, while it is in that core's cache. Outputs too small to be cut, of long sums, are
-//! put together from a number of partial sums that depends on shapes as well.
+//! Which part an element is in does not show in its bits: see [`gemm`](super::gemm) for what computes a part, and in which order it sums.
+//! Each part of the output is written by one task, term after term, while it is in that core's cache. Outputs too small to be cut, of long
+//! sums, are put together from a number of partial sums that depends on shapes only.
 
 use super::{
     gemm::{APART, Engine, Matrix, Product, TURNED, dots, is_slow, multiply},
@@ -27,6 +27,10 @@ use std::ops::Range;
 const TASK: usize = 1 << 17;
 /// Fewest columns of a part, where there are more: each part packs its columns of `b` for itself.
 const WIDTH: usize = 64;
+/// Multiplications of a part that the library makes at its full speed: fewer and larger parts would gain nothing more.
+const LARGE: usize = 1 << 25;
+/// So many columns take the library some 7 % longer than half or twice as many.
+const SLOW: usize = 128;
 /// Fewest rows of a part: packing its columns of `b` should be little beside them.
 const HEIGHT: usize = 64;
 /// Fewest terms of a partial sum.
@@ -68,7 +72,7 @@ fn products<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
         if count == 1 && partial_sums(m, n, terms) > 1 {
             return all.by_partial_sums();
         }
-        let cut = Cut::of(m, n, work, all.rows_first());
+        let cut = Cut::of(m, n, wanted_parts(work), all.rows_first());
         if cut.parts() > 1 {
             return all.cut(cut);
         }
@@ -153,8 +157,7 @@ struct Cut {
 impl Cut {
     /// The longer side is cut: then each core keeps the smaller operand in its cache and reads its share of the larger one once. Rows are
     /// cut first, where `b` is small and lies row by row: then what a core makes of rows is in its own cache for the next kernel.
-    fn of(m: usize, n: usize, work: usize, rows_first: bool) -> Cut {
-        let wanted = if work < 2 * TASK { 1 } else { (work / PART).clamp(2, ENOUGH) };
+    fn of(m: usize, n: usize, wanted: usize, rows_first: bool) -> Cut {
         let narrow = n < WIDTH / 2;
         let lowest = match (narrow, rows_first) {
             (true, _) => 8,
@@ -173,6 +176,7 @@ impl Cut {
             across = 2;
         }
         let (tall, wide) = (m.div_ceil(down).next_multiple_of(4), n.div_ceil(across).next_multiple_of(8));
+        let wide = if wide == SLOW && across > 1 { SLOW / 2 } else { wide };
         Cut { tall, wide, down: m.div_ceil(tall), across: n.div_ceil(wide) }
     }
 
@@ -187,9 +191,20 @@ impl Cut {
     }
 }
 
+/// Into how many parts a product of so many multiplications is cut, if its shape allows it: one that is large into two for each thread,
+/// so that a thread that is disturbed leaves a part to others.
+fn wanted_parts(work: usize) -> usize {
+    let few = 2 * threads::threads();
+    match work {
+        _ if work < 2 * TASK => 1,
+        _ if few < ENOUGH && work / few >= LARGE => few,
+        _ => (work / PART).clamp(2, ENOUGH),
+    }
+}
+
 /// How many partial sums a product is put together from.
 fn partial_sums(m: usize, n: usize, terms: usize) -> usize {
-    let cut = Cut::of(m, n, m * n * terms, false).parts();
+    let cut = Cut::of(m, n, 2, false).parts();
     if cut > 1 { 1 } else { (m * n * terms / (2 * TASK)).min(terms / TERMS).clamp(1, ENOUGH) }
 }
 
