@@ -9,6 +9,9 @@ use std::{
 /// Registers begin at multiples of it.
 const ALIGN: usize = 64;
 
+/// From so many bytes on, no more are taken than are asked for: what many kernels ask for one after the other is smaller.
+const LARGE: usize = 1 << 18;
+
 /// Memory of a thread, aligned to [`ALIGN`].
 struct Scratch {
     ptr: *mut u8,
@@ -26,7 +29,7 @@ impl Scratch {
     fn grow(&mut self, bytes: usize) -> *mut u8 {
         if bytes > self.bytes {
             *self = Scratch::EMPTY; // gives the old memory back first
-            let layout = Self::layout(bytes.next_power_of_two());
+            let layout = Self::layout(if bytes < LARGE { bytes.next_power_of_two() } else { bytes });
             // SAFETY: the layout has a size above 0.
             let ptr = unsafe { alloc::alloc_zeroed(layout) };
             if ptr.is_null() {
