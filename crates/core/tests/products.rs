@@ -1,6 +1,6 @@
 //! Do sums and factors of matrix products become one kernel where they should, with the values that they should have?
 
-use wengert_core::{Array, DType, Tape, Tensor};
+use wengert_core::{Array, DType, Tape, Tensor, set_threads};
 
 /// How often a word begins a line of a plan, kernels' numbers aside.
 fn count(plan: &str, word: &str) -> usize {
@@ -183,6 +183,23 @@ fn a_matrix_that_many_thin_products_turn_is_turned_once() {
         let (expected, value) = (y.reference(), y.value());
         for (e, v) in expected.data.iter().zip(value.to_f64_vec()) {
             assert!((e - v).abs() < 1e-6, "expected {e}, got {v}\n{plan}");
+        }
+    }
+}
+
+#[test]
+fn large_products_have_the_same_bits_on_any_number_of_threads() {
+    // Cut into two parts for each of two threads, and into eight for more; by rows and by columns.
+    for [m, k, n] in [[700, 400, 512], [400, 600, 640]] {
+        let [a, b] = [([m, k], 1), ([k, n], 2)].map(|(shape, seed)| Array::uniform(DType::F32, shape, -1.0, 1.0, seed));
+        let read = |threads| {
+            set_threads(threads);
+            let tape = Tape::new();
+            tape.leaf(&a).matmul(tape.leaf(&b)).value().to_f64_vec()
+        };
+        let one = read(1);
+        for threads in [2, 3, 7] {
+            assert!(read(threads) == one, "{m} {k} {n}: {threads} threads give other bits than one");
         }
     }
 }

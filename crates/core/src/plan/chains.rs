@@ -4,7 +4,7 @@
 //! cache, and what nobody else reads needs room for a part alone. Parts depend on shapes only.
 
 use super::{
-    contract::{ENOUGH, PART, SMALL},
+    contract::{ENOUGH, worthy_parts},
     cost::flops,
     cut::{Span, Spans, axis, spans},
     kernel::{BufferId, Contract, Kernel},
@@ -145,16 +145,13 @@ fn suits(kernel: &Kernel, spans: &Spans, parts: usize) -> bool {
 
 /// The same for products: each part packs the right operand for itself, unless it is small and lies row by row.
 fn suits_product(k: &Contract, spans: &Spans, parts: usize) -> bool {
-    let rank = k.out.dims.len() - 2;
-    let (size, n) = (k.out.dims.iter().product::<usize>(), k.out.dims[rank + 1]);
-    let terms: usize = k.terms.iter().map(|t| t.a.dims[rank + 1]).sum();
+    let (size, n, terms) = (k.out.dims.iter().product::<usize>(), k.out.dims[k.out.dims.len() - 1], k.depth());
     if terms >= TERMS {
         return false;
     }
     let shared = k.terms.iter().all(|t| spans.iter().any(|s| s.buffer == t.b.buffer && s.step == 0));
-    let rows = size / n / parts;
-    let small = n * terms <= SMALL && k.terms.iter().all(|t| t.b.strides[rank + 1] == 1);
-    let packs = shared && !small && (rows < 4 * ROWS || size / n < n);
+    let (all_rows, rows) = (size / n, size / n / parts);
+    let packs = shared && !k.has_small_right() && (rows < 4 * ROWS || all_rows < n);
     let busy = size * terms >= BUSY * parts * moved(spans);
-    !packs && !busy && (!shared || rows >= ROWS) && parts >= (size * terms / PART).clamp(2, ENOUGH)
+    !packs && !busy && (!shared || rows >= ROWS) && parts >= worthy_parts(size * terms)
 }

@@ -8,11 +8,16 @@ use smallvec::SmallVec;
 pub const DEPTH: usize = 512;
 
 /// Multiplications of a part of a product: each packs operands for itself, so that two parts are all that smaller products are cut into.
-pub const PART: usize = 1 << 20;
+const PART: usize = 1 << 20;
 /// So many parts are enough, if they are alike.
 pub const ENOUGH: usize = 8;
 /// Elements of a right operand that every core has in its cache beside other things.
-pub const SMALL: usize = 1 << 16;
+const SMALL: usize = 1 << 16;
+
+/// Into how many parts a product of so many multiplications is worth cutting.
+pub fn worthy_parts(work: usize) -> usize {
+    (work / PART).clamp(2, ENOUGH)
+}
 
 /// `out = add + Σ_t alpha_t * a_t @ b_t` over batch axes that all of them share.
 ///
@@ -48,6 +53,17 @@ impl Contract {
     pub fn adds_once(&self) -> bool {
         let a = &self.terms[0].a;
         self.terms.len() == 1 && a.dims[a.dims.len() - 1] <= DEPTH
+    }
+
+    /// The terms of an element's sum, in all products together.
+    pub fn depth(&self) -> usize {
+        self.terms.iter().map(|t| t.a.dims[t.a.dims.len() - 1]).sum()
+    }
+
+    /// Whether the right operands are small and lie row by row, so that the library needs no copy of them.
+    pub fn has_small_right(&self) -> bool {
+        let last = self.out.dims.len() - 1;
+        self.depth() * self.out.dims[last] <= SMALL && self.terms.iter().all(|t| t.b.strides[last] == 1)
     }
 
     /// All operands.

@@ -44,9 +44,9 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
     let owner = |b: BufferId| given.get(&b).copied().unwrap_or(b);
     let chains = if options.fuse { chains::find(&kernels, options.chains, owner) } else { Vec::new() };
     let mut offsets = vec![0; stored.len()];
-    let own: FxHashSet<usize> = temporary.iter().copied().filter(|&b| part_of(&chains, lives[b], b, bytes(b)).is_some()).collect();
+    let own: Own = temporary.iter().filter_map(|&b| Some((b, part_of(&chains, lives[b], b, bytes(b))?))).collect();
     chains.iter().for_each(|c| place_parts(c, &own, &lives, &mut offsets));
-    temporary.retain(|b| !own.contains(b));
+    temporary.retain(|b| !own.contains_key(b));
     let over = write_over(&mut kernels, &chains, &lives, &temporary, &bytes);
     let mut last: Vec<usize> = lives.iter().map(|l| l.to).collect();
     temporary.iter().for_each(|&b| last[over[b]] = last[over[b]].max(lives[b].to));
@@ -57,8 +57,8 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
     temporary.iter().for_each(|&b| offsets[b] = offsets[over[b]]);
     for (b, &offset) in offsets.iter().enumerate().skip(g.inputs) {
         let bytes = bytes(b);
-        buffers.push(match part_of(&chains, lives[b], b, bytes).filter(|_| own.contains(&b)) {
-            Some(bytes) => Placed::Part { offset, bytes },
+        buffers.push(match own.get(&b) {
+            Some(&bytes) => Placed::Part { offset, bytes },
             None if results.contains(&(b as BufferId)) => Placed::Result { bytes },
             None => Placed::Arena { offset, bytes },
         });
@@ -67,6 +67,9 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
     let held = stored.iter().map(|&id| g.node(id).origin).collect();
     Plan { kernels, chains, buffers, arena_bytes, outputs, kept, nodes: live.len(), origins, parts, held }
 }
+
+/// By buffer that lives within a chain, the bytes that a part needs of it.
+type Own = FxHashMap<usize, usize>;
 
 /// Bytes that a part needs of a buffer, if that lives within a chain and no part sees another's.
 fn part_of(chains: &[Chain], life: Life, b: usize, bytes: usize) -> Option<usize> {
@@ -82,9 +85,9 @@ fn widened(chains: &[Chain], life: Life) -> Life {
 }
 
 /// Places a part's own buffers in memory of its thread.
-fn place_parts(chain: &Chain, own: &FxHashSet<usize>, lives: &[Life], offsets: &mut [usize]) {
-    let own = chain.touched.iter().map(|(&b, t)| (b as usize, t.step)).filter(|s| own.contains(&s.0));
-    place_all(own.map(|(b, step)| (b, step.next_multiple_of(ALIGN), lives[b])).collect(), offsets);
+fn place_parts(chain: &Chain, own: &Own, lives: &[Life], offsets: &mut [usize]) {
+    let own = chain.touched.keys().filter_map(|&b| own.get_key_value(&(b as usize)));
+    place_all(own.map(|(&b, bytes)| (b, bytes.next_multiple_of(ALIGN), lives[b])).collect(), offsets);
 }
 
 /// All places that a kernel reads, and the buffers it writes.
@@ -330,7 +333,19 @@ fn same(a: &Place, b: &Place) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::chains::Touched, *};
+
+    #[test]
+    fn a_part_has_memory_of_its_own_for_what_lives_within_its_chain_and_has_one_share_for_each_part() {
+        let touched = Touched { step: 64, written: true, apart: true };
+        let chains = [Chain { kernels: 2..5, parts: 2, touched: [(7, touched)].into_iter().collect() }];
+        let part = |from, to, bytes| part_of(&chains, Life { from, to }, 7, bytes);
+        assert_eq!(part(2, 4, 128), Some(64));
+        assert_eq!(part(2, 4, 256), None, "one of two periods");
+        assert_eq!((part(1, 4, 128), part(3, 5, 128)), (None, None), "others write or read it");
+        let wide = |from, to| widened(&chains, Life { from, to });
+        assert_eq!([wide(3, 3), wide(0, 3), wide(3, 9), wide(5, 6)].map(|l| (l.from, l.to)), [(2, 4), (0, 4), (2, 9), (5, 6)]);
+    }
 
     #[test]
     fn both_ways_of_placing_keep_what_lives_together_apart() {

@@ -12,6 +12,7 @@ use super::{
     layout::Laid,
     memory::{once, touches},
 };
+use rustc_hash::FxHashSet;
 
 /// The same kernels in the order in which they are to run.
 pub(crate) fn order(laid: &Laid, mut emitted: Emitted, options: &Options, live: &[u32]) -> Emitted {
@@ -56,15 +57,10 @@ pub(super) fn donations(laid: &Laid, options: &Options, live: &[u32], result: im
             _ => None,
         }
     };
-    let mut given: Vec<(BufferId, BufferId)> = Vec::new();
-    for &(output, leaf) in &options.donate {
-        let Some(input) = input(leaf) else { continue };
-        // Equal results share a buffer: it takes over one input at most.
-        if !given.iter().any(|g| g.0 == result(output)) {
-            given.push((result(output), input));
-        }
-    }
-    given
+    // Equal results share a buffer: it takes over one input at most.
+    let mut seen = FxHashSet::default();
+    let pairs = options.donate.iter().filter_map(|&(output, leaf)| Some((result(output), input(leaf)?)));
+    pairs.filter(|pair| seen.insert(pair.0)).collect()
 }
 
 struct Order {

@@ -16,7 +16,7 @@ use crate::{
     execute::{frame::Frame, threads},
     memory::Buffer,
     plan::{
-        contract::{ENOUGH, PART, SMALL},
+        contract::{ENOUGH, worthy_parts},
         kernel::{Contract, Place, Term},
     },
 };
@@ -27,9 +27,9 @@ use std::ops::Range;
 const TASK: usize = 1 << 17;
 /// Fewest columns of a part, where there are more: each part packs its columns of `b` for itself.
 const WIDTH: usize = 64;
-/// Multiplications of a part that the library makes at its full speed: fewer and larger parts would gain nothing more.
+/// Multiplications of a part from which on the library gains by its size: a larger product is cut into few of them.
 const LARGE: usize = 1 << 25;
-/// So many columns take the library some 7 % longer than half or twice as many.
+/// So many columns of `f32` take the library some 7 % longer than half or twice as many.
 const SLOW: usize = 128;
 /// Fewest rows of a part: packing its columns of `b` should be little beside them.
 const HEIGHT: usize = 64;
@@ -72,7 +72,7 @@ fn products<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
         if count == 1 && partial_sums(m, n, terms) > 1 {
             return all.by_partial_sums();
         }
-        let cut = Cut::of(m, n, wanted_parts(work), all.rows_first());
+        let cut = Cut::of(m, n, wanted_parts(work), kernel.has_small_right());
         if cut.parts() > 1 {
             return all.cut(cut);
         }
@@ -103,8 +103,7 @@ impl Batch {
     fn of(kernel: &Contract) -> Batch {
         let (a, b) = (&kernel.terms[0].a, &kernel.terms[0].b);
         let rank = a.dims.len() - 2;
-        let terms = kernel.terms.iter().map(|t| t.a.dims[rank + 1]).sum();
-        let mut batch = Batch { axes: SmallVec::new(), count: 1, m: a.dims[rank], n: b.dims[rank + 1], terms, rows: rank };
+        let mut batch = Batch { axes: SmallVec::new(), count: 1, m: a.dims[rank], n: b.dims[rank + 1], terms: kernel.depth(), rows: rank };
         let strides = |inner: usize, outer: usize, len: usize| {
             let run_on = |p: &Place| p.strides[outer] == p.strides[inner] * len as isize;
             kernel.terms.iter().all(|t| run_on(&t.a) && run_on(&t.b)) && kernel.add.iter().chain([&kernel.out]).all(run_on)
@@ -198,7 +197,7 @@ fn wanted_parts(work: usize) -> usize {
     match work {
         _ if work < 2 * TASK => 1,
         _ if few < ENOUGH && work / few >= LARGE => few,
-        _ => (work / PART).clamp(2, ENOUGH),
+        _ => worthy_parts(work),
     }
 }
 
@@ -264,12 +263,6 @@ impl<'a, T: Engine> Products<'a, T> {
             let [rows, cols] = cut.part(task % cut.parts(), m, n);
             self.part(task / cut.parts(), rows, cols);
         });
-    }
-
-    /// Whether the right operands are small and lie row by row, so that the library needs no copy of them.
-    fn rows_first(&self) -> bool {
-        let small = self.batch.terms * self.batch.n <= SMALL;
-        small && self.kernel.terms.iter().all(|t| t.b.strides[self.rank() - 1] == 1)
     }
 
     /// Gathers the left operands, if they are large and several parts would do it.
