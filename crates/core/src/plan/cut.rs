@@ -119,7 +119,7 @@ pub(crate) fn buffers(kernel: &mut Kernel) -> Vec<&mut BufferId> {
                 all.extend(rows.stores.iter_mut().map(|s| &mut s.to));
             }
             all.extend(k.loads.iter_mut().map(|l| &mut l.from.buffer));
-            all.extend(k.stores.iter_mut().map(|s| &mut s.to.buffer));
+            all.extend(k.stores.iter_mut().flat_map(|s| [&mut s.to.buffer].into_iter().chain(&mut s.over)));
             all.extend(k.folds.iter_mut().map(|f| &mut f.to));
             all
         }

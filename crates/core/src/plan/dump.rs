@@ -114,7 +114,7 @@ impl fmt::Display for Fused {
             None => instructions(f, 'r', &self.code)?,
         }
         for s in &self.stores {
-            writeln!(f, "    {} <- r{}{}", s.to, s.reg, if s.in_place { " in place" } else { "" })?;
+            writeln!(f, "    {} <- r{}{}", s.to, s.reg, if s.over.is_some() { " in place" } else { "" })?;
         }
         let axes = if self.rows.is_some() { 0..self.outer } else { self.outer..self.dims.len() - self.inner };
         for x in &self.folds {

@@ -230,8 +230,8 @@ pub struct Store {
     pub reg: Reg,
     /// Destination; its `dims` equal the kernel's `dims`.
     pub to: Place,
-    /// Whether the destination's buffer is also read by this kernel (then at the very same indices).
-    pub in_place: bool,
+    /// The buffer in whose memory the destination lies, if this kernel reads that as well (then at the very same indices).
+    pub over: Option<BufferId>,
 }
 
 /// A register folded over the middle axes, written densely: row-major over the kept axes (outer, then inner).

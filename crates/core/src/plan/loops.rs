@@ -342,7 +342,7 @@ impl<'a> Loop<'a> {
         }
         let Some(to) = to else { return };
         match self.role(id) {
-            Role::Each => fused.stores.push(Store { reg: self.of[&id], to: self.turn(to), in_place: false }),
+            Role::Each => fused.stores.push(Store { reg: self.of[&id], to: self.turn(to), over: None }),
             _ => self.rows.stores.push(RowStore { row: self.of[&id], dtype: node.dtype, to: to.buffer }),
         }
     }

@@ -322,7 +322,9 @@ fn in_step(kernel: &mut Kernel, input: BufferId, out: BufferId) -> bool {
     };
     let Some(store) = k.stores.iter_mut().find(|s| s.to.buffer == out) else { return false };
     let aligned = k.loads.iter().filter(|l| l.from.buffer == input).all(|l| same(&l.from, &store.to));
-    store.in_place |= aligned;
+    if aligned {
+        store.over = Some(input);
+    }
     aligned
 }
 

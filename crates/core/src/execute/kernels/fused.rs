@@ -3,7 +3,7 @@
 use super::{
     fold::{Accumulators, FLUSH, State},
     nest::Nest,
-    prepare::{FoldOp, Op, Prepared},
+    prepare::{By, FoldOp, Op, Prepared},
     scratch,
     space::{self, BLOCK, Filled, Index},
     stream,
@@ -115,7 +115,7 @@ impl Prepared {
                 Nest::Columns { .. } => (first..end).for_each(|unit| worker.columns(unit)),
                 Nest::Rows { .. } => (first..end).for_each(|unit| worker.rows(unit)),
             }
-            if self.stores.iter().any(|s| s.streamed) {
+            if self.stores.iter().any(|s| s.by == By::Stream) {
                 stream::finish();
             }
         });
@@ -198,7 +198,7 @@ impl<'a> Worker<'a> {
     /// Lets the instructions that write to memory at once do so.
     #[inline]
     pub fn aim(&mut self, which: impl Iterator<Item = usize>, flat: usize, index: &Index) {
-        for store in which.map(|i| &self.kernel.stores[i]).filter(|s| s.direct) {
+        for store in which.map(|i| &self.kernel.stores[i]).filter(|s| s.by == By::Instruction) {
             self.pointers[store.slot] = store.to.pointer(self.frame, flat, index);
         }
     }
@@ -213,18 +213,18 @@ impl<'a> Worker<'a> {
     #[inline]
     pub fn instruction(&mut self, op: &Op, n: usize) {
         let args = op.args.map(|slot| self.pointers[slot].cast_const());
-        // SAFETY: registers hold a block, and no instruction writes over an argument; memory that is written directly
-        // is not read by this kernel but through this very pointer.
+        // SAFETY: registers hold a block, and no instruction writes over an argument that its loop is not made for; memory that is
+        // written at once is read later through this very pointer alone.
         unsafe { (op.run)(args, self.pointers[op.out], n) };
     }
 
     #[inline]
     pub fn store(&mut self, which: impl Iterator<Item = usize>, flat: usize, n: usize, index: &Index) {
-        for store in which.map(|i| &self.kernel.stores[i]).filter(|s| !s.direct) {
+        for store in which.map(|i| &self.kernel.stores[i]).filter(|s| s.by != By::Instruction) {
             let from = self.pointers[store.slot];
             // SAFETY: the place lies in its buffer; where a pointer was loaded from the same memory, it is the same block.
             unsafe {
-                if store.streamed {
+                if store.by == By::Stream {
                     stream::copy(from, store.to.pointer(self.frame, flat, index), n * store.to.size);
                 } else if store.to.is_pointer() {
                     from.copy_to(store.to.pointer(self.frame, flat, index), n * store.to.size);

@@ -17,7 +17,7 @@ pub enum Isa {
 ///
 /// # Safety
 /// Each argument that the instruction reads must point to `n` elements of its dtype, `out` to room for `n` results that
-/// overlaps no argument; all of them aligned to their element. The machine must have the instruction set.
+/// overlaps no argument, but for the one whose place a loop of [`Forms::over`] takes; all of them aligned to their element. The machine must have the instruction set.
 pub type BlockFn = unsafe fn(args: [*const u8; 3], out: *mut u8, n: usize);
 
 /// A block loop written once; [`Isa::instance`] compiles it for each instruction set.
@@ -46,12 +46,14 @@ pub struct Step {
     pub out: u32,
 }
 
-/// An instruction in both forms.
+/// An instruction in all its forms; the same bits in each.
 #[derive(Clone, Copy)]
 pub struct Forms {
     /// Over a block.
     pub block: BlockFn,
-    /// On single elements; the same bits.
+    /// By argument, over a block of which the result takes that argument's place, where there is such a loop.
+    pub over: [Option<BlockFn>; 3],
+    /// On single elements.
     pub step: StepFn,
 }
 

@@ -3,21 +3,20 @@
 //! One loop for all of them, compiled for each instruction, dtype and instruction set. Truth values are bytes, 0 or 1.
 
 use super::{
-    isa::{BlockFn, BlockLoop, Forms, Isa, Step, StepLoop, instance, step},
+    isa::{BlockLoop, Forms, Isa, Step, StepLoop, instance, step},
     maths::Real,
 };
 use crate::{DType, Instr};
-use std::{marker::PhantomData, mem::MaybeUninit, slice};
+use std::{
+    marker::PhantomData,
+    mem::{MaybeUninit, transmute_copy},
+    slice,
+};
 
-/// The loop of an instruction for arguments of dtype `of` (for `Select`, of the branches).
+/// The loops of an instruction for arguments of dtype `of` (for `Select`, of the branches).
 ///
 /// # Panics
 /// When there is no such instruction on that dtype.
-pub fn block(isa: Isa, instr: Instr, of: DType) -> BlockFn {
-    forms(isa, instr, of).block
-}
-
-/// As [`block`], in both forms.
 pub fn forms(isa: Isa, instr: Instr, of: DType) -> Forms {
     let found = match (instr, of) {
         (Instr::Cast(to), _) => Some(cast(isa, of, to)),
@@ -68,6 +67,9 @@ impl<M: Map> BlockLoop for Each<M> {
     unsafe fn run<const FMA: bool>(args: [*const u8; 3], out: *mut u8, n: usize) {
         debug_assert!(args[0].cast::<M::A>().is_aligned() && args[1].cast::<M::B>().is_aligned() && args[2].cast::<M::C>().is_aligned());
         debug_assert!(out.cast::<M::Out>().is_aligned());
+        let apart = |arg: *const u8, size: usize| out.addr() + n * size_of::<M::Out>() <= arg.addr() || arg.addr() + n * size <= out.addr();
+        debug_assert!(apart(args[0], size_of::<M::A>()), "a result over the first argument");
+        debug_assert!(apart(args[1], size_of::<M::B>()) && apart(args[2], size_of::<M::C>()), "a result over another argument");
         // SAFETY: the caller promises `n` aligned elements behind each pointer, and that the result overlaps no argument.
         let (a, b, c, out) = unsafe {
             (
@@ -108,6 +110,53 @@ impl<M: Map> StepLoop for Each<M> {
 fn each<M: Map, const FMA: bool>(a: &[M::A], b: &[M::B], c: &[M::C], out: &mut [MaybeUninit<M::Out>]) {
     for (((o, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
         o.write(M::at::<FMA>(a, b, c));
+    }
+}
+
+/// The loop whose result takes the place of argument `ARG`, which has its type.
+struct Over<M, const ARG: usize>(PhantomData<M>);
+
+impl<M: Map, const ARG: usize> BlockLoop for Over<M, ARG> {
+    #[inline(always)]
+    unsafe fn run<const FMA: bool>(args: [*const u8; 3], out: *mut u8, n: usize) {
+        debug_assert!(args[ARG] == out && !M::HAS_FAR);
+        let length = |arg: usize| if arg == ARG { 0 } else { n };
+        // SAFETY: the caller promises `n` aligned elements behind each pointer, and that the result overlaps no other argument; that
+        // one is read through the result alone.
+        let (a, b, c, out) = unsafe {
+            (
+                slice::from_raw_parts(args[0].cast::<M::A>(), length(0)),
+                slice::from_raw_parts(args[1].cast::<M::B>(), length(1)),
+                slice::from_raw_parts(args[2].cast::<M::C>(), length(2)),
+                slice::from_raw_parts_mut(out.cast::<M::Out>(), n),
+            )
+        };
+        over_each::<M, FMA, ARG>(a, b, c, out);
+    }
+}
+
+/// The loop of [`Over`], with references as in [`each`].
+#[inline(always)]
+fn over_each<M: Map, const FMA: bool, const ARG: usize>(a: &[M::A], b: &[M::B], c: &[M::C], out: &mut [M::Out]) {
+    // SAFETY: an element of the argument's type.
+    unsafe {
+        match ARG {
+            0 => {
+                for ((out, &b), &c) in out.iter_mut().zip(b).zip(c) {
+                    *out = M::at::<FMA>(transmute_copy(out), b, c);
+                }
+            }
+            1 => {
+                for ((out, &a), &c) in out.iter_mut().zip(a).zip(c) {
+                    *out = M::at::<FMA>(a, transmute_copy(out), c);
+                }
+            }
+            _ => {
+                for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+                    *out = M::at::<FMA>(a, b, transmute_copy(out));
+                }
+            }
+        }
     }
 }
 
@@ -322,11 +371,11 @@ fn pair_of<T: Number>(isa: Isa, first: Instr, second: Instr, flipped: bool) -> O
 
 fn then<P: Map<A = T, B = T, C = (), Out = T>, T: Number>(isa: Isa, second: Instr, flipped: bool) -> Option<Forms> {
     match second {
-        Instr::Add => of::<Then<P, Add<T>>>(isa),
-        Instr::Mul => of::<Then<P, Mul<T>>>(isa),
-        Instr::Max => of::<Then<P, Max<T>>>(isa),
-        Instr::Sub if flipped => of::<Then<P, Flipped<Sub<T>>>>(isa),
-        Instr::Sub => of::<Then<P, Sub<T>>>(isa),
+        Instr::Add => over::<Then<P, Add<T>>, 0, 2>(isa),
+        Instr::Mul => over::<Then<P, Mul<T>>, 0, 2>(isa),
+        Instr::Max => over::<Then<P, Max<T>>, 0, 2>(isa),
+        Instr::Sub if flipped => over::<Then<P, Flipped<Sub<T>>>, 0, 2>(isa),
+        Instr::Sub => over::<Then<P, Sub<T>>, 0, 2>(isa),
         _ => None,
     }
 }
@@ -411,7 +460,15 @@ macro_rules! casts {
 casts! { f32: f64 i64; f64: f32 i64; i64: f32 f64; u8: f32 f64 i64; }
 
 fn of<M: Map>(isa: Isa) -> Option<Forms> {
-    Some(Forms { block: instance::<Each<M>>(isa), step: step::<Each<M>>(isa) })
+    Some(Forms { block: instance::<Each<M>>(isa), over: [None; 3], step: step::<Each<M>>(isa) })
+}
+
+/// As [`of`], for an instruction that often writes over its arguments `X` and `Y`.
+fn over<M: Map, const X: usize, const Y: usize>(isa: Isa) -> Option<Forms> {
+    let mut forms = of::<M>(isa)?;
+    forms.over[X] = Some(instance::<Over<M, X>>(isa));
+    forms.over[Y] = Some(instance::<Over<M, Y>>(isa));
+    Some(forms)
 }
 
 fn cast(isa: Isa, from: DType, to: DType) -> Forms {
@@ -465,14 +522,14 @@ fn number<T: Number>(isa: Isa, instr: Instr) -> Option<Forms> {
         Instr::Neg => of::<Neg<T>>(isa),
         Instr::Abs => of::<Abs<T>>(isa),
         Instr::Sign => of::<Sign<T>>(isa),
-        Instr::Add => of::<Add<T>>(isa),
-        Instr::Sub => of::<Sub<T>>(isa),
-        Instr::Mul => of::<Mul<T>>(isa),
+        Instr::Add => over::<Add<T>, 0, 1>(isa),
+        Instr::Sub => over::<Sub<T>, 0, 1>(isa),
+        Instr::Mul => over::<Mul<T>, 0, 1>(isa),
         Instr::Pow => of::<Pow<T>>(isa),
         Instr::Max => of::<Max<T>>(isa),
         Instr::Min => of::<Min<T>>(isa),
         Instr::MulAdd => of::<MulAdd<T>>(isa),
-        Instr::Select => of::<Select<T>>(isa),
+        Instr::Select => over::<Select<T>, 1, 2>(isa),
         _ => compare::<T>(isa, instr),
     }
 }

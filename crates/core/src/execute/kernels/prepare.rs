@@ -47,10 +47,18 @@ pub(super) struct Op {
 pub(super) struct StoreOp {
     pub(super) to: Operand,
     pub(super) slot: usize,
-    /// The instruction that computes it writes to memory at once.
-    pub(super) direct: bool,
-    /// It goes past the caches.
-    pub(super) streamed: bool,
+    pub(super) by: By,
+}
+
+/// How does a store reach memory?
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// The instruction that computes it writes there at once.
+    Instruction,
+    /// It is copied there.
+    Copy,
+    /// It is copied past the caches.
+    Stream,
 }
 
 pub(super) struct FoldOp {
@@ -167,7 +175,7 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
     let mut compiler = Compiler {
         kernel,
         isa,
-        direct: direct_stores(kernel, &targets, space.size),
+        writers: writers(kernel, &loads, &targets, space.size),
         outlives: outlives_next(kernel),
         direct_slots: vec![None; targets.len()],
         code: Vec::with_capacity(kernel.code.len()),
@@ -190,8 +198,11 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
         .zip(&direct_slots)
         .map(|((to, store), direct)| StoreOp {
             slot: direct.unwrap_or_else(|| slots.of(store.reg)),
-            direct: direct.is_some(),
-            streamed: is_streamed(store, &to, space.size),
+            by: match direct {
+                Some(_) => By::Instruction,
+                None if is_streamed(store, &to, space.size) => By::Stream,
+                None => By::Copy,
+            },
             to,
         })
         .collect();
@@ -241,28 +252,45 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
     }
 }
 
-/// Whether what is loaded is stored or folded as it is while another store may overwrite it. Places are compared and not buffers:
-/// a result that takes over the memory of an input has a number of its own.
+/// Whether what is loaded is stored or folded as it is while a store overwrites it.
 fn is_overwritten(kernel: &Fused, load: &Load) -> bool {
-    kernel.stores.iter().any(|s| s.in_place && s.to.offset == load.from.offset && s.to.strides == load.from.strides)
+    kernel.stores.iter().any(|s| s.over == Some(load.from.buffer))
         && (kernel.stores.iter().any(|s| s.reg == load.reg) || kernel.folds.iter().any(|f| f.reg == load.reg))
 }
 
-/// The instructions that may write to a store's memory at once, and that store.
-fn direct_stores(kernel: &Fused, targets: &[Operand], size: usize) -> FxHashMap<usize, usize> {
-    let writer: FxHashMap<Reg, usize> = kernel.code.iter().enumerate().map(|(at, inst)| (inst.out, at)).collect();
-    let mut direct = FxHashMap::default();
+/// An instruction that may write to a store's memory at once.
+struct Writer {
+    store: usize,
+    /// Registers of what is read out of that memory.
+    over: Vec<Reg>,
+}
+
+/// By instruction: which may write to memory at once, since what it overwrites is not read later.
+fn writers(kernel: &Fused, loads: &[(Operand, usize)], targets: &[Operand], size: usize) -> FxHashMap<usize, Writer> {
+    let computed: FxHashMap<Reg, usize> = kernel.code.iter().enumerate().map(|(at, inst)| (inst.out, at)).collect();
+    let mut writers = FxHashMap::default();
     for (number, (store, to)) in kernel.stores.iter().zip(targets).enumerate() {
-        if let Some(&at) = writer.get(&store.reg).filter(|_| !store.in_place && to.is_pointer() && !is_streamed(store, to, size)) {
-            direct.entry(at).or_insert(number);
+        let Some(&at) = computed.get(&store.reg).filter(|_| to.is_pointer() && !is_streamed(store, to, size)) else { continue };
+        // What was copied into a register is safe there.
+        let read = kernel.loads.iter().zip(loads).filter(|(l, (o, _))| store.over == Some(l.from.buffer) && o.is_pointer());
+        let lasts = |reg: &Reg| kernel.code[..at].iter().all(|i| i.out != *reg);
+        let over: Vec<Reg> = read.map(|(l, _)| l.reg).filter(lasts).collect();
+        if !over.iter().any(|&reg| is_read_after(kernel, at, reg)) {
+            writers.entry(at).or_insert(Writer { store: number, over });
         }
     }
-    direct
+    writers
+}
+
+/// Whether an instruction behind number `at` reads what a register holds there.
+fn is_read_after(kernel: &Fused, at: usize, reg: Reg) -> bool {
+    let touches = |i: &&Inst| i.out == reg || i.args[..i.instr.arity()].contains(&reg);
+    kernel.code[at + 1..].iter().find(touches).is_some_and(|i| i.args[..i.instr.arity()].contains(&reg))
 }
 
 /// Whether a store of `size` elements goes past the caches.
 fn is_streamed(store: &Store, to: &Operand, size: usize) -> bool {
-    to.is_pointer() && !store.in_place && stream::pays(size * to.size)
+    to.is_pointer() && store.over.is_none() && stream::pays(size * to.size)
 }
 
 /// By instruction, whether its result is read after the next instruction.
@@ -306,7 +334,7 @@ pub(super) fn joined(kernel: &Fused, at: usize, isa: Isa) -> Option<(Forms, [Reg
 struct Compiler<'a> {
     kernel: &'a Fused,
     isa: Isa,
-    direct: FxHashMap<usize, usize>,
+    writers: FxHashMap<usize, Writer>,
     outlives: Vec<bool>,
     /// By store, the slot whose instruction writes to memory at once.
     direct_slots: Vec<Option<usize>>,
@@ -322,33 +350,59 @@ impl Compiler<'_> {
             let alone = self.outlives[at] || at + 1 == range.end;
             let joined = if alone { None } else { joined(self.kernel, at, self.isa) };
             at += usize::from(joined.is_some());
-            let (inst, store) = (&self.kernel.code[at], self.direct.get(&at));
-            let size = inst.instr.result(inst.of).size();
-            let out = if store.is_some() { slots.add(None) } else { slots.computed(inst.out, size) };
-            self.code.push(op(inst, joined, self.isa, out, |reg| slots.of(reg)));
+            let inst = &self.kernel.code[at];
+            let loops = Loops::of(inst, joined, self.isa);
+            let direct = self.writers.get(&at).and_then(|w| Some((w.store, loops.over(&w.over)?)));
+            let (out, run) = match direct {
+                Some((store, run)) => {
+                    let out = slots.add(None);
+                    self.direct_slots[store] = Some(out);
+                    (out, run)
+                }
+                None => (slots.computed(inst.out, inst.instr.result(inst.of).size()), loops.forms.block),
+            };
+            self.code.push(loops.op(run, out, |reg| slots.of(reg)));
             slots.held[usize::from(inst.out)] = Some(out);
-            if let Some(&store) = store {
-                self.direct_slots[store] = Some(out);
-            }
             at += 1;
         }
         start..self.code.len()
     }
 }
 
-/// The instruction, with its own loop and arguments or those it was joined to.
-pub(super) fn op(inst: &Inst, joined: Option<(Forms, [Reg; 3])>, isa: Isa, out: usize, slot: impl Fn(Reg) -> usize) -> Op {
-    let (run, read, n) = match joined {
-        Some((forms, args)) => (forms.block, args, 3),
-        None => (pointwise::block(isa, inst.instr, inst.of), inst.args, inst.instr.arity()),
-    };
-    let first = slot(read[0]);
-    let mut args = [first; 3]; // those that it does not have point somewhere valid as well
-    for (to, &reg) in args.iter_mut().zip(&read[..n]) {
-        *to = slot(reg);
+/// The loops of an instruction, or of two that were joined, and the registers that they read.
+pub(super) struct Loops {
+    pub(super) forms: Forms,
+    args: [Reg; 3],
+    arity: usize,
+}
+
+impl Loops {
+    pub(super) fn of(inst: &Inst, joined: Option<(Forms, [Reg; 3])>, isa: Isa) -> Loops {
+        match joined {
+            Some((forms, args)) => Loops { forms, args, arity: 3 },
+            None => Loops { forms: pointwise::forms(isa, inst.instr, inst.of), args: inst.args, arity: inst.instr.arity() },
+        }
     }
-    assert!(!args.contains(&out), "a fused kernel has {inst:?}, which writes over its own argument");
-    Op { run, args, out }
+
+    /// The loop that writes over what these registers are read from, if there is one.
+    fn over(&self, registers: &[Reg]) -> Option<BlockFn> {
+        let mut found = (0..self.arity).filter(|&i| registers.contains(&self.args[i]));
+        match (found.next(), found.next()) {
+            (None, _) => Some(self.forms.block),
+            (Some(arg), None) => self.forms.over[arg],
+            _ => None,
+        }
+    }
+
+    /// One of the loops, with the slots of what it reads and writes.
+    pub(super) fn op(&self, run: BlockFn, out: usize, slot: impl Fn(Reg) -> usize) -> Op {
+        let mut args = [slot(self.args[0]); 3]; // those that it does not have point somewhere valid as well
+        for (to, &reg) in args.iter_mut().zip(&self.args[..self.arity]) {
+            *to = slot(reg);
+        }
+        assert!(!args.contains(&out), "a fused kernel has an instruction that writes to a register which it reads");
+        Op { run, args, out }
+    }
 }
 
 fn fold_op(store: &FoldStore, isa: Isa, (accumulators, states): (usize, usize), slots: &mut Slots) -> FoldOp {

@@ -8,7 +8,7 @@ use super::{
     fused::Worker,
     isa::{BlockFn, Isa},
     nest::Nest,
-    prepare::{Op, Slots, op},
+    prepare::{Loops, Op, Slots},
     space::{self, BLOCK, Filled, Index, Operand, Space},
 };
 use crate::{
@@ -124,7 +124,11 @@ pub(super) fn prepare(fused: &Fused, isa: Isa, slots: &mut Slots) -> Option<Prep
             let (slot, size) = (slots.pin(s.reg, s.dtype.size()), s.dtype.size());
             spots.push(Spot { slot, size, fill: s.fill, index: row(s.index), value: row(s.value), axis: s.axis, node: s.node });
         }
-        let then = pass.then.iter().map(|inst| op(inst, None, isa, row(inst.out), row)).collect();
+        let then = pass.then.iter().map(|inst| {
+            let loops = Loops::of(inst, None, isa);
+            loops.op(loops.forms.block, row(inst.out), row)
+        });
+        let then = then.collect();
         let [loads, new_spots] = [(); 2].map(|()| [Vec::new(), Vec::new()]);
         let folds = Vec::new();
         passes.push(Pass { loads, spreads, spots: new_spots, code: 0..0, folds, then, stores: Vec::new(), columns: Vec::new() });

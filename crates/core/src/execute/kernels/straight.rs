@@ -201,8 +201,8 @@ mod tests {
                 scalars: vec![ScalarLoad { reg: 2, dtype: of, from: ScalarSource::Slot(0) }],
                 code,
                 stores: vec![
-                    Store { reg: last, to: element(2, of), in_place: false },
-                    Store { reg: rng.random_range(3..=last), to: element(0, of), in_place: true },
+                    Store { reg: last, to: element(2, of), over: None },
+                    Store { reg: rng.random_range(3..=last), to: element(0, of), over: Some(0) },
                 ],
                 folds: vec![],
                 registers: last + 1,

@@ -310,7 +310,7 @@ fn place(buffer: u32, dtype: DType, offset: isize, dims: &[usize], strides: &[is
 pub(super) fn single(instr: Instr, of: DType, args: &[(u32, DType)], out: u32, [n, offset, step]: [usize; 3]) -> Fused {
     let at = |buffer, dtype| place(buffer, dtype, offset as isize, &[n], &[step as isize]);
     let loads: Vec<_> = args.iter().enumerate().map(|(i, &(b, t))| Load { reg: i as Reg, from: at(b, t) }).collect();
-    let in_place = args.iter().any(|a| a.0 == out);
+    let over = args.iter().any(|a| a.0 == out).then_some(out);
     Fused {
         dims: Dims::from_slice(&[n]),
         outer: 1,
@@ -318,7 +318,7 @@ pub(super) fn single(instr: Instr, of: DType, args: &[(u32, DType)], out: u32, [
         loads,
         scalars: vec![],
         code: vec![Inst { instr, of, args: [0, 1, 2], out: 3 }],
-        stores: vec![Store { reg: 3, to: at(out, instr.result(of)), in_place }],
+        stores: vec![Store { reg: 3, to: at(out, instr.result(of)), over }],
         folds: vec![],
         registers: 4,
         rows: None,
@@ -576,12 +576,12 @@ fn random_results(rng: &mut StdRng, kernel: &mut Fused, types: &[DType], memory:
         let taken = |b: u32, k: &Fused| k.stores.iter().any(|s: &Store| s.to.buffer == b);
         let store = match target {
             Some(l) if rng.random_bool(0.4) && !taken(l.from.buffer, kernel) => {
-                Store { reg: reg as Reg, to: l.from.clone(), in_place: true }
+                Store { reg: reg as Reg, to: l.from.clone(), over: Some(l.from.buffer) }
             }
             _ => {
                 let (strides, offset, size) = scattered(rng, &dims, true);
                 let buffer = memory.add(of, size);
-                Store { reg: reg as Reg, to: place(buffer, of, offset, &dims, &strides), in_place: false }
+                Store { reg: reg as Reg, to: place(buffer, of, offset, &dims, &strides), over: None }
             }
         };
         kernel.stores.push(store);
@@ -777,7 +777,7 @@ fn transposed_operands_are_read_in_tiles() {
                 Inst { instr: Instr::Mul, of: DType::F32, args: [3, 0, 0], out: 2 },
                 Inst { instr: Instr::Max, of: DType::F32, args: [2, 3, 0], out: 4 },
             ],
-            stores: vec![Store { reg: 4, to: place(out, DType::F32, 0, &dims, &strides), in_place: false }],
+            stores: vec![Store { reg: 4, to: place(out, DType::F32, 0, &dims, &strides), over: None }],
             folds: vec![],
             registers: 5,
             rows: None,
