@@ -5,7 +5,7 @@ use super::{
     nest::Nest,
     prepare::{By, FoldOp, Op, Prepared},
     scratch,
-    space::{self, BLOCK, Filled, Index},
+    space::{BLOCK, Filled, Index},
     stream,
 };
 use crate::execute::{
@@ -148,13 +148,13 @@ impl<'a> Worker<'a> {
             (0..kernel.loads.len()).for_each(|i| filled.add(i).write(Filled::NOTHING));
             (std::slice::from_raw_parts_mut(pointers, kernel.slots.len()), std::slice::from_raw_parts_mut(filled, kernel.loads.len()))
         };
-        for &(from, size, slot) in &kernel.scalars {
+        for (scalar, slot) in &kernel.scalars {
             // SAFETY: a register holds a block.
-            unsafe { space::fill(frame.scalar(from), size, pointers[slot], longest) };
+            unsafe { scalar.fill(frame, pointers[*slot], longest) };
         }
         for (operand, slot) in kernel.loads.iter().filter(|(o, _)| o.is_uniform()) {
             // SAFETY: as above; the place lies in its buffer.
-            unsafe { space::fill(operand.uniform(frame), operand.size, pointers[*slot], longest) };
+            unsafe { operand.fill(frame, pointers[*slot], longest) };
         }
         let mut worker = Worker { kernel, frame, memory, pointers, filled, partials, fault };
         if let (Some(rows), Nest::Rows { length, .. }) = (&kernel.rows, kernel.nest) {

@@ -8,10 +8,10 @@ use super::{
     nest::{Nest, tasks},
     pointwise, rows,
     scratch::Layout,
-    space::{BLOCK, Filled, Operand, Space},
+    space::{BLOCK, Constant, Filled, Operand, Space},
     stream,
 };
-use crate::plan::kernel::{BufferId, FoldStore, Fused, Inst, Load, Reg, ScalarSource, Store};
+use crate::plan::kernel::{BufferId, FoldStore, Fused, Inst, Load, Reg, Store};
 use rustc_hash::FxHashMap;
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ pub struct Prepared {
     /// Registers of all kinds: where in the scratch memory each begins, if it is there.
     pub(super) slots: Vec<Option<usize>>,
     pub(super) loads: Vec<(Operand, usize)>,
-    pub(super) scalars: Vec<(ScalarSource, usize, usize)>, // value, bytes of an element, slot
+    pub(super) scalars: Vec<(Constant, usize)>,
     pub(super) code: Vec<Op>,
     pub(super) stores: Vec<StoreOp>,
     pub(super) folds: Vec<FoldOp>,
@@ -169,7 +169,7 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
         let size = scalar.dtype.size();
         let slot = slots.add(Some(longest * size));
         slots.held[usize::from(scalar.reg)] = Some(slot);
-        scalars.push((scalar.from, size, slot));
+        scalars.push((Constant::new(scalar.from, scalar.dtype, isa), slot));
     }
     let mut rows = rows::prepare(kernel, isa, &mut slots);
     let mut compiler = Compiler {

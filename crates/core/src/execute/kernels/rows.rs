@@ -9,11 +9,11 @@ use super::{
     isa::{BlockFn, Isa},
     nest::Nest,
     prepare::{Loops, Op, Slots},
-    space::{self, BLOCK, Filled, Index, Operand, Space},
+    space::{self, BLOCK, Constant, Filled, Index, Operand, Space},
 };
 use crate::{
     execute::frame::{Fault, Frame},
-    plan::kernel::{self, BufferId, Dims, Fused, Reg, ScalarSource},
+    plan::kernel::{self, BufferId, Dims, Fused, Reg},
 };
 use rustc_hash::FxHashMap;
 use std::{ops::Range, sync::atomic::Ordering};
@@ -23,8 +23,7 @@ pub(super) struct Prepared {
     space: Space,
     /// Operands of the code per row, and the slot that holds them.
     loads: Vec<(Operand, usize)>,
-    /// Scalars: value, bytes of an element, slot.
-    scalars: Vec<(ScalarSource, usize, usize)>,
+    scalars: Vec<(Constant, usize)>,
     pub(super) passes: Vec<Pass>,
     stores: Vec<(usize, usize, BufferId)>, // slot, bytes of an element
     /// Slots that hold a whole row, and bytes of an element.
@@ -61,7 +60,7 @@ struct Spread {
 struct Spot {
     slot: usize,
     size: usize,
-    fill: ScalarSource,
+    fill: Constant,
     index: usize,
     value: usize,
     axis: usize,
@@ -102,7 +101,7 @@ pub(super) fn prepare(fused: &Fused, isa: Isa, slots: &mut Slots) -> Option<Prep
             (operand, slot)
         })
         .collect();
-    let scalars = rows.scalars.iter().map(|s| (s.from, s.dtype.size(), give(slots, s.reg, Some(s.dtype.size())))).collect();
+    let scalars = rows.scalars.iter().map(|s| (Constant::new(s.from, s.dtype, isa), give(slots, s.reg, Some(s.dtype.size())))).collect();
     for pass in &rows.passes {
         pass.folds.iter().for_each(|f| {
             give(slots, f.row, Some(f.fold.result(f.dtype).size()));
@@ -122,7 +121,15 @@ pub(super) fn prepare(fused: &Fused, isa: Isa, slots: &mut Slots) -> Option<Prep
         let spreads = pass.spreads.iter().map(spread).collect();
         for s in &pass.spots {
             let (slot, size) = (slots.pin(s.reg, s.dtype.size()), s.dtype.size());
-            spots.push(Spot { slot, size, fill: s.fill, index: row(s.index), value: row(s.value), axis: s.axis, node: s.node });
+            spots.push(Spot {
+                slot,
+                size,
+                fill: Constant::new(s.fill, s.dtype, isa),
+                index: row(s.index),
+                value: row(s.value),
+                axis: s.axis,
+                node: s.node,
+            });
         }
         let then = pass.then.iter().map(|inst| {
             let loops = Loops::of(inst, None, isa);
@@ -277,13 +284,13 @@ impl Worker<'_> {
 
     /// Fills the registers that hold one value all along: of the scalars per row, and of the spots.
     pub(super) fn fill_rows(&mut self, per_row: &Prepared, length: usize) {
-        for &(from, size, slot) in &per_row.scalars {
+        for (scalar, slot) in &per_row.scalars {
             // SAFETY: a row register has room for the rows that are held at a time.
-            unsafe { space::fill(self.frame.scalar(from), size, self.pointers[slot], together(length)) };
+            unsafe { scalar.fill(self.frame, self.pointers[*slot], together(length)) };
         }
         for spot in &per_row.spots {
             // SAFETY: a register holds a block.
-            unsafe { space::fill(self.frame.scalar(spot.fill), spot.size, self.pointers[spot.slot], BLOCK.min(self.kernel.size())) };
+            unsafe { spot.fill.fill(self.frame, self.pointers[spot.slot], BLOCK.min(self.kernel.size())) };
         }
     }
 
@@ -388,7 +395,7 @@ impl Worker<'_> {
                     let at = *self.pointers[spot.index].cast::<i64>().add(row);
                     if (0..length as i64).contains(&at) && (from..from + n).contains(&(at as usize)) {
                         let to = self.pointers[spot.slot].add((row * length + at as usize - from) * spot.size);
-                        space::fill(self.frame.scalar(spot.fill), spot.size, to, 1);
+                        spot.fill.fill(self.frame, to, 1);
                     }
                 }
             }

@@ -7,9 +7,9 @@ use super::{
     transpose::gather,
 };
 use crate::{
-    Element, MAX_RANK,
+    DType, Element, MAX_RANK,
     execute::frame::{Frame, RawBuffer},
-    plan::kernel::{BufferId, Dims, Place, Strides},
+    plan::kernel::{BufferId, Dims, Place, ScalarSource, Strides},
 };
 use smallvec::SmallVec;
 use std::{marker::PhantomData, ops::Range};
@@ -380,20 +380,13 @@ impl Operand {
         bits
     }
 
-    /// The single element of a uniform operand.
+    /// Writes the single element of a uniform operand `n` times.
     ///
     /// # Safety
-    /// It must lie in its buffer.
-    pub unsafe fn uniform(&self, frame: &Frame) -> u64 {
-        let from = self.element(frame, self.offset);
-        // SAFETY: the element lies in the buffer.
-        unsafe {
-            match self.size {
-                1 => u64::from(*from),
-                4 => u64::from(*from.cast::<u32>()),
-                _ => *from.cast::<u64>(),
-            }
-        }
+    /// It must lie in its buffer, and `into` must have room.
+    pub unsafe fn fill(&self, frame: &Frame, into: *mut u8, n: usize) {
+        // SAFETY: as for the caller.
+        unsafe { (self.repeat)([self.element(frame, self.offset).cast_const(); 3], into, n) };
     }
 }
 
@@ -422,17 +415,25 @@ pub fn repeat(isa: Isa, size: usize) -> BlockFn {
     }
 }
 
-/// Writes one value `n` times.
-///
-/// # Safety
-/// `into` must have room for `n` elements of `size` bytes.
-pub unsafe fn fill(bits: u64, size: usize, into: *mut u8, n: usize) {
-    // SAFETY: the caller gives the room.
-    unsafe {
-        match size {
-            1 => std::slice::from_raw_parts_mut(into, n).fill(bits as u8),
-            4 => std::slice::from_raw_parts_mut(into.cast::<u32>(), n).fill(bits as u32),
-            _ => std::slice::from_raw_parts_mut(into.cast::<u64>(), n).fill(bits),
-        }
+/// A scalar that fills a register.
+pub struct Constant {
+    from: ScalarSource,
+    repeat: BlockFn,
+}
+
+impl Constant {
+    /// For elements of a dtype.
+    pub fn new(from: ScalarSource, dtype: DType, isa: Isa) -> Self {
+        Constant { from, repeat: repeat(isa, dtype.size()) }
+    }
+
+    /// Writes it `n` times.
+    ///
+    /// # Safety
+    /// `into` must have room.
+    pub unsafe fn fill(&self, frame: &Frame, into: *mut u8, n: usize) {
+        let bits = frame.scalar(self.from).to_le();
+        // SAFETY: as for the caller; the low bytes of the bits are an element.
+        unsafe { (self.repeat)([(&raw const bits).cast(); 3], into, n) };
     }
 }
