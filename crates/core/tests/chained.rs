@@ -128,6 +128,43 @@ fn equal_updates_of_two_inputs_write_over_one_of_them_at_most() {
 }
 
 #[test]
+fn a_kept_program_with_chains_runs_from_several_threads_and_in_a_loop() {
+    let (x, start) = (uniform(&[128, 64], 1), uniform(&[64, 64], 2));
+    fn step<'t>(tape: &'t Tape, x: &Array, w: &Array) -> [Tensor<'t>; 4] {
+        let (x, w) = (tape.leaf(x), tape.leaf(w));
+        let h = (x.matmul(w) * 0.1).tanh();
+        let next = w - (x.transpose(0, 1).matmul(h) * 0.01).tanh();
+        [x, w, next, h.square().sum_over(&[-1])]
+    }
+    let mut expected = (start.clone(), Array::from(0.0));
+    for _ in 0..3 {
+        let tape = Tape::eager();
+        let [_, _, next, y] = step(&tape, &x, &expected.0);
+        expected = tape.eval(&(next, y));
+    }
+    for (threads, everywhere) in [1, 2, 7].into_iter().flat_map(|threads| [(threads, false), (threads, true)]) {
+        set_threads(threads);
+        let tape = Tape::new();
+        if everywhere {
+            tape.chain_everywhere();
+        }
+        let [x_in, w, next, y] = step(&tape, &x, &start);
+        let plan = tape.plan(&(next, y)).to_string();
+        assert!(!parts(&plan).is_empty(), "{plan}");
+        let program = tape.compile(&(w, x_in), &(next, y));
+        let one_by_one = || (0..3).fold((start.clone(), Array::from(0.0)), |(w, _), _| program.run(&(w, x.clone())));
+        let first = one_by_one();
+        assert!(first.0.all_close(&expected.0, 1e-4, 1e-4) && first.1.all_close(&expected.1, 1e-4, 1e-4), "{threads} threads");
+        let bits = |(w, y): &(Array, Array)| (w.to_f64_vec(), y.to_f64_vec());
+        std::thread::scope(|scope| {
+            let runs: Vec<_> = (0..4).map(|_| scope.spawn(one_by_one)).collect();
+            runs.into_iter().for_each(|run| assert_eq!(bits(&run.join().expect("no panic")), bits(&first)));
+        });
+        assert_eq!(bits(&program.run_loop(3, start.clone(), &x)), bits(&first), "in a loop on {threads} threads");
+    }
+}
+
+#[test]
 fn a_profile_tells_the_kernels_of_a_chain_apart() {
     let tape = Tape::new();
     let (x, q) = (tape.leaf(&uniform(&[16, 500, 20], 1)), tape.leaf(&uniform(&[16, 20, 20], 2)));
@@ -135,4 +172,7 @@ fn a_profile_tells_the_kernels_of_a_chain_apart() {
     let profile = tape.profile(&y);
     assert_eq!(profile.kernels.len(), 3, "{profile}");
     assert!(profile.kernels.iter().all(|k| k.median > std::time::Duration::ZERO), "{profile}");
+    // What lives within the chain has room for a part on each thread, of which other tests change the number.
+    let part = 2 * 500 * 20 * 4;
+    assert!((1..=8).any(|threads| profile.peak_bytes == 2 * threads * part), "{profile}");
 }

@@ -5,7 +5,7 @@ use crate::{
     Array, DType, Tape, Tensor, Tree,
     execute::run::Loaded,
     memory::Buffer,
-    plan::{self, Options, live},
+    plan::{self, Options, chains::Wanted, live},
     record::{Record, Value, node::Operand},
 };
 use rustc_hash::FxHashSet;
@@ -58,7 +58,8 @@ impl Tape {
         if let Some((i, x)) = given.iter().enumerate().find(|(i, x)| given[..*i].iter().any(|y| y.id == x.id)) {
             panic!("compile: expected each input once, got `{}` again as number {i}", x.path);
         }
-        let core = match Core::new(&mut self.record.borrow_mut(), given, &wanted) {
+        let chains = self.reader.borrow().options.chains;
+        let core = match Core::new(&mut self.record.borrow_mut(), given, &wanted, chains) {
             Ok(core) => core,
             Err(why) => panic!("{why}"),
         };
@@ -68,19 +69,19 @@ impl Tape {
 }
 
 impl Core {
-    fn new(r: &mut Record, inputs: Vec<Input>, wanted: &[Operand]) -> Result<Core, String> {
+    fn new(r: &mut Record, inputs: Vec<Input>, wanted: &[Operand], chains: Wanted) -> Result<Core, String> {
         // What reads have computed so far is no input of the program; its own inputs are.
         let values = mem::take(&mut r.values);
         let nothing = Buffer::new(0);
         for id in inputs.iter().filter_map(|x| x.id.as_node()) {
             r.values.set(id, Value { buffer: nothing.clone(), offset: 0, whole: true });
         }
-        let core = Core::of_inputs(r, inputs, wanted);
+        let core = Core::of_inputs(r, inputs, wanted, chains);
         r.values = values;
         core
     }
 
-    fn of_inputs(r: &Record, inputs: Vec<Input>, wanted: &[Operand]) -> Result<Core, String> {
+    fn of_inputs(r: &Record, inputs: Vec<Input>, wanted: &[Operand], chains: Wanted) -> Result<Core, String> {
         let computed = |id: &usize| !live::is_input(r, *id);
         let mut results: Vec<u32> = wanted.iter().filter_map(|x| x.as_node()).filter(computed).map(|id| id as u32).collect();
         results.sort_unstable();
@@ -128,12 +129,13 @@ impl Core {
             });
         }
         let open = inputs.iter().filter_map(|x| x.id.as_slot()).map(|slot| slot as u32).collect();
-        let options = Options { fuse: true, open, ..Options::default() };
+        let options = Options { fuse: true, open, chains, ..Options::default() };
         let graph = plan::graph(r, &order, &results, &options);
         let in_tree = |slot: usize| inputs.iter().position(|x| x.id.as_slot() == Some(slot));
         Ok(Core {
             loaded: Loaded::new(plan::plan_graph(graph.clone(), &order, &options, &[]), false),
             looped: OnceLock::new(),
+            chains,
             graph,
             names: order.iter().map(|&id| (r.nodes[id as usize].op.0.name, r.locations[id as usize])).collect(),
             order,

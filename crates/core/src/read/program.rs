@@ -8,7 +8,7 @@ use crate::{
         run::{Loaded, Tables},
     },
     memory::Buffer,
-    plan::{self, Graph, Options},
+    plan::{self, Graph, Options, chains::Wanted},
     record::node::Operand,
 };
 use smallvec::SmallVec;
@@ -72,6 +72,8 @@ pub(super) struct Core {
     pub loaded: Loaded,
     /// The same with results over the state that it is given, made when it is first run in a loop.
     pub looped: OnceLock<Loaded>,
+    /// Which kernels run part by part.
+    pub chains: Wanted,
     pub graph: Graph,
     pub order: Vec<u32>,
     /// By live node, its op and line.
@@ -116,7 +118,7 @@ impl Core {
     /// The plan whose results may lie over the first `carried` inputs, where the first outputs are their next values.
     pub fn looped(&self, carried: usize) -> &Loaded {
         self.looped.get_or_init(|| {
-            let mut options = Options { fuse: true, ..Options::default() };
+            let mut options = Options { fuse: true, chains: self.chains, ..Options::default() };
             for (input, output) in self.inputs.iter().zip(&self.outputs).take(carried) {
                 if let (&From::Result(k), Some(id)) = (output, input.id.as_node())
                     && options.donate.iter().all(|d| d.0 != k as u32)

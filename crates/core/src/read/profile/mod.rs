@@ -11,10 +11,11 @@ use super::{EvalError, look};
 use crate::{
     Cost, Tape, Tensor, Tree,
     plan::{
-        Placed, Plan,
+        Placed, Plan, chains,
         text::{line, lives},
     },
     record::Record,
+    threads,
 };
 pub use roof::Roof;
 use rustc_hash::FxHashMap;
@@ -264,18 +265,21 @@ impl Gathered<'_> {
     fn peak(&self, ops: &mut Table, lines: &mut Table) -> u64 {
         let end = self.plan.kernels.len();
         let lives = lives(self.plan);
+        // A part's own memory is there for each part that runs at a time.
+        let at_once = |at: usize| chains::at(&self.plan.chains, at).map_or(1, |c| c.parts.min(threads()));
         let held = |b: usize, at: usize| match (self.plan.buffers[b], lives[b]) {
-            (Placed::Arena { .. }, Some((from, to))) => (from..=to).contains(&at),
-            (Placed::Result { .. }, Some((from, _))) => (from..=end).contains(&at),
-            _ => false,
+            (Placed::Arena { .. }, Some((from, to))) if (from..=to).contains(&at) => self.bytes(b),
+            (Placed::Part { .. }, Some((from, to))) if (from..=to).contains(&at) => self.bytes(b) * at_once(at) as u64,
+            (Placed::Result { .. }, Some((from, _))) if (from..=end).contains(&at) => self.bytes(b),
+            _ => 0,
         };
         let all = 0..self.plan.buffers.len();
-        let total = |at: usize| all.clone().filter(|&b| held(b, at)).map(|b| self.bytes(b)).sum::<u64>();
+        let total = |at: usize| all.clone().map(|b| held(b, at)).sum::<u64>();
         let Some(at) = (0..end).max_by_key(|&at| (total(at), std::cmp::Reverse(at))) else { return 0 };
-        for b in all.clone().filter(|&b| held(b, at)) {
+        for (b, bytes) in all.clone().map(|b| (b, held(b, at))).filter(|h| h.1 > 0) {
             let (id, _) = self.source(self.plan.held[b]);
-            ops.entry(self.name(id)).peak_bytes += self.bytes(b);
-            lines.entry(&line(self.r, id)).peak_bytes += self.bytes(b);
+            ops.entry(self.name(id)).peak_bytes += bytes;
+            lines.entry(&line(self.r, id)).peak_bytes += bytes;
         }
         total(at)
     }
