@@ -224,3 +224,15 @@ fn factors_that_may_change_are_taken_with_either_sign() {
         }
     }
 }
+
+#[test]
+fn sums_of_empty_products_are_empty() {
+    for (m, n) in [(0, 3), (3, 0), (0, 0)] {
+        let tape = Tape::new();
+        let leaf = |shape: &[usize], seed| tape.leaf(&Array::uniform(DType::F64, shape, -1.0, 1.0, seed));
+        let (a, b, c, d, e, z) =
+            (leaf(&[m, 4], 1), leaf(&[4, n], 2), leaf(&[m, 5], 3), leaf(&[5, n], 4), leaf(&[m, n], 5), leaf(&[n, 2], 6));
+        let y = (a.matmul(b) + c.matmul(d) + e.cumsum(0)).matmul(z);
+        assert_eq!(y.value().to_f64_vec(), vec![0.0; 2 * m], "{m} {n}");
+    }
+}

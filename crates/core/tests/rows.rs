@@ -116,3 +116,20 @@ fn rows_of_a_transposed_operand_are_whole() {
     let [g] = y.tanh().sum().grad([x]);
     kernels(&tape, &[y, g]);
 }
+
+#[test]
+fn an_index_that_is_found_in_a_row_is_written_before_it_is_read() {
+    for shape in SHAPES {
+        let tape = Tape::new();
+        let x = tape.leaf(&uniform(shape, 1));
+        let last = shape.len() as isize - 1;
+        let at = x.argmax_axis(last).unsqueeze(last);
+        let value = x.max_over(&[last]).unsqueeze(last);
+        let ones = tape.constant(&Array::ones(DType::F64, at.shape()));
+        let hot = tape.zeros(DType::F64, shape).scatter_add(last, at, ones);
+        kernels(&tape, &[hot]);
+        let most = x.zeros_like().scatter_add(last, at, value);
+        kernels(&tape, &[most]);
+        kernels(&tape, &[most + x, (most * x).sum_over(&[last])]);
+    }
+}

@@ -361,7 +361,8 @@ impl Fuse<'_> {
             return None;
         }
         let turned = Nest { rows: true, folded: Some(axes), ..nest.clone() };
-        self.pass_per_row(group, &turned, index).filter(|&p| p == 0)?;
+        // Indices are read from memory, before anything is computed.
+        self.pass_per_row(group, &turned, index).filter(|_| self.groups.of[self.base(index) as usize] != group)?;
         let pass = match value.node() {
             Some(v) if self.groups.of[self.base(v) as usize] == group => self.pass_per_row(group, &turned, v)? + 1,
             Some(v) => self.pass_per_row(group, &turned, v)?,

@@ -50,7 +50,9 @@ pub(crate) fn groups(laid: &Laid, groups: &Groups) {
             let base = laid.layouts[a as usize].base;
             let from = groups.of[base as usize];
             let fused = matches!(groups.list[own as usize].kind, GroupKind::Fused(_));
-            let register = fused && groups.passes[base as usize] <= groups.passes[id] && groups.roles[base as usize] != Role::Column;
+            let index = matches!(node.op, Op::Index(..)) && node.args[1].node() == Some(a);
+            let register =
+                fused && !index && groups.passes[base as usize] <= groups.passes[id] && groups.roles[base as usize] != Role::Column;
             assert!(
                 from == NONE || from < own || (from == own && register),
                 "plan: node {id} of group {own} reads node {base} of group {from}"

@@ -38,27 +38,26 @@ const TERMS: usize = 1 << 11;
 
 /// Matrix products over the batch axes, for every layout of the operands.
 pub fn run(kernel: &Contract, frame: &Frame) {
-    let isa = Isa::current();
-    match kernel.dtype() {
-        DType::F32 => products::<f32>(kernel, frame, isa),
-        DType::F64 => products::<f64>(kernel, frame, isa),
-        DType::I64 => products::<i64>(kernel, frame, isa),
-        DType::Bool => panic!("a matrix product needs numbers, found bool"),
-    }
+    by_dtype(kernel, frame, [products::<f32>, products::<f64>, products::<i64>]);
 }
 
 /// The same on this thread, without further cuts.
 pub fn run_whole(kernel: &Contract, frame: &Frame) {
-    fn whole<T: Engine>(kernel: &Contract, frame: &Frame) {
-        let all = Products::<T>::new(kernel, frame, Isa::current());
+    fn whole<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
+        let all = Products::<T>::new(kernel, frame, isa);
         (0..all.batch.count).for_each(|number| all.part(number, 0..all.batch.m, 0..all.batch.n));
     }
-    match kernel.dtype() {
-        DType::F32 => whole::<f32>(kernel, frame),
-        DType::F64 => whole::<f64>(kernel, frame),
-        DType::I64 => whole::<i64>(kernel, frame),
+    by_dtype(kernel, frame, [whole::<f32>, whole::<f64>, whole::<i64>]);
+}
+
+fn by_dtype(kernel: &Contract, frame: &Frame, [f32, f64, i64]: [fn(&Contract, &Frame, Isa); 3]) {
+    let run = match kernel.dtype() {
+        DType::F32 => f32,
+        DType::F64 => f64,
+        DType::I64 => i64,
         DType::Bool => panic!("a matrix product needs numbers, found bool"),
-    }
+    };
+    run(kernel, frame, Isa::current());
 }
 
 fn products<T: Engine>(kernel: &Contract, frame: &Frame, isa: Isa) {
@@ -223,7 +222,8 @@ struct Products<'a, T> {
 impl<'a, T: Engine> Products<'a, T> {
     fn new(kernel: &'a Contract, frame: &'a Frame<'a>, isa: Isa) -> Self {
         let first = |place: &Place| memory::<T>(frame, place).at(place.offset);
-        let begun = kernel.add.as_ref().is_some_and(|add| first(add) == first(&kernel.out));
+        // A buffer without bytes may lie anywhere, also where another does.
+        let begun = !kernel.out.dims.contains(&0) && kernel.add.as_ref().is_some_and(|add| first(add) == first(&kernel.out));
         debug_assert!(!begun || kernel.adds_once());
         Products { kernel, frame, batch: Batch::of(kernel), isa, out: memory::<T>(frame, &kernel.out), begun, turned: None }
     }

@@ -48,7 +48,7 @@ fn sums<T: Element, A: Copy + Default>(
     let rows = Rows::new(&lines, [(x_at, strides), (out_at, &out_strides)]);
     let (x, out) = (memory::<T>(frame, &kernel.x), dense::<T>(frame, kernel.out, dims.iter().product()));
     let [xs, ys] = rows.steps;
-    rows.in_blocks((BLOCK / axis.len.max(1)).next_multiple_of(LINES), |[mut x_at, mut out_at], n| {
+    rows.in_blocks((BLOCK / axis.len.max(1)).max(1).next_multiple_of(LINES), |[mut x_at, mut out_at], n| {
         for start in (0..n).step_by(LINES) {
             let lines = LINES.min(n - start);
             together([(x, x_at, xs), (out, out_at, ys)], lines, &axis, add, round);
