@@ -38,6 +38,14 @@ fn softmax_and_its_gradient_are_one_kernel() {
 }
 
 #[test]
+fn rows_as_long_as_a_vocabulary_are_one_kernel() {
+    let tape = Tape::new();
+    let x = tape.leaf(&uniform(&[16, 70_000], 1));
+    let [g] = x.softmax(-1).square().sum().grad([x]);
+    assert_eq!(kernels(&tape, &[g]), 1);
+}
+
+#[test]
 fn layer_norm_and_its_gradients_are_one_kernel() {
     for shape in SHAPES {
         let tape = Tape::new();

@@ -76,8 +76,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(super) const MOST_MEMBERS: usize = 128;
 /// Straight code on single elements has registers of a few bytes; so many instructions can have no more registers than there are numbers.
 const MOST_SCALAR_MEMBERS: usize = Reg::MAX as usize / 8;
-/// Values that live from one pass over a row to the next should stay in the second-level cache.
-const LONGEST_ROW: usize = 1 << 16;
+/// Values that live from one pass over a row to the next should stay in the second-level cache; beyond the largest vocabularies they don't.
+const LONGEST_ROW: usize = 1 << 18;
 /// Columns beside rows have an accumulator for each place in the row.
 const LONGEST_COLUMNS: usize = 1 << 12;
 /// Rows of a loop in passes are what threads share; a space with fewer than [`FEW_ROWS`] should be so small that one thread will do.
