@@ -1,4 +1,5 @@
-//! Execute: a plan and its leaf buffers become values.
+//! Execute: a plan and its inputs become results. `run` runs the kernels, `chain` those that run part by part, `threads` spreads work over
+//! the cores, `frame` says where buffers lie, and `kernels` holds the loops.
 
 mod chain;
 pub mod frame;

@@ -87,11 +87,11 @@ impl Loaded {
         for (number, placed) in self.plan.buffers.iter().enumerate() {
             let raw = match *placed {
                 Placed::Input(i) | Placed::Donated { input: i } => tables.inputs[i as usize],
-                Placed::Arena { offset, bytes } => part(arena, offset, bytes),
+                Placed::Arena { offset, bytes } => slice(arena, offset, bytes),
                 Placed::Part { .. } => RawBuffer { ptr: std::ptr::null_mut(), bytes: 0 }, // each part finds its own
                 Placed::Result { bytes } => {
                     let buffer = result(number as BufferId, bytes);
-                    let raw = part(&buffer, 0, bytes);
+                    let raw = slice(&buffer, 0, bytes);
                     tables.results.push((number as BufferId, buffer));
                     raw
                 }
@@ -198,7 +198,7 @@ pub(super) fn launch(kernel: &Kernel, loops: Option<&Loops>, frame: &Frame<'_>) 
 }
 
 /// `bytes` of a buffer from `offset` on.
-fn part(buffer: &Buffer, offset: usize, bytes: usize) -> RawBuffer {
+fn slice(buffer: &Buffer, offset: usize, bytes: usize) -> RawBuffer {
     assert!(offset + bytes <= buffer.len(), "a part within its buffer");
     RawBuffer { ptr: buffer.ptr().wrapping_add(offset), bytes }
 }

@@ -63,7 +63,7 @@ const BYTES: usize = 10;
 const WORTH: usize = 10_000;
 
 /// The chains among kernels; `owner` names the buffer whose memory another may take over.
-pub(crate) fn find(kernels: &[Kernel], wanted: Wanted, owner: impl Fn(BufferId) -> BufferId) -> Vec<Chain> {
+pub(crate) fn find(kernels: &mut [Kernel], wanted: Wanted, owner: impl Fn(BufferId) -> BufferId) -> Vec<Chain> {
     let (mut chains, mut at) = (Vec::new(), 0);
     while at < kernels.len() {
         let begins = wanted == Wanted::All || flops(&kernels[at]) >= FIRST;
@@ -83,11 +83,11 @@ pub(crate) fn at(chains: &[Chain], kernel: usize) -> Option<&Chain> {
 }
 
 /// The chain from kernel `at` on, as long as it gets; none if it is not worth while.
-fn grow(kernels: &[Kernel], at: usize, parts: usize, wanted: Wanted, owner: impl Fn(BufferId) -> BufferId) -> Option<Chain> {
+fn grow(kernels: &mut [Kernel], at: usize, parts: usize, wanted: Wanted, owner: impl Fn(BufferId) -> BufferId) -> Option<Chain> {
     let all = wanted == Wanted::All;
     let mut chain = Chain { kernels: at..at, parts, touched: FxHashMap::default() };
     let mut time = 0;
-    for kernel in &kernels[at..] {
+    for kernel in &mut kernels[at..] {
         let Some(spans) = spans(kernel, parts).filter(|s| all || suits(kernel, s, parts)) else { break };
         let mut changed = Changed::new();
         let linked =

@@ -1,4 +1,4 @@
-//! What does a kernel cost? Operations and bytes by one model, for the text of plans, for profiles and for benches.
+//! How many operations and bytes does a kernel take? By one model: plans are decided by it, and shown and profiled with it.
 //!
 //! Bytes are those of the distinct elements that a kernel's operands and results have, as if each went through memory once. Operations
 //! are additions, multiplications and their like; an elementary function counts as about as many as its polynomial takes.

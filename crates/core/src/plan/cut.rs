@@ -36,108 +36,102 @@ pub(crate) fn axis(kernel: &Kernel) -> Option<(usize, usize)> {
     (!dims.contains(&0)).then(|| (first, dims[first]))
 }
 
-/// What each of `parts` equal parts touches, if the axis can be cut into so many.
-pub(crate) fn spans(kernel: &Kernel, parts: usize) -> Option<Spans> {
-    let (axis, len) = axis(kernel).filter(|a| a.1.is_multiple_of(parts))?;
-    let mut spans = Spans::new();
-    let mut add = |place: &Place, along: Option<usize>, written: bool| {
-        spans.push(span(place, along, len / parts, written)?);
-        Some(())
-    };
-    let mut dense: SmallVec<[(BufferId, usize); 4]> = SmallVec::new();
+/// Something that a kernel which can be cut touches.
+enum Touch<'a> {
+    /// An operand, or a result with strides.
+    Strided(&'a mut Place, Use),
+    /// A dense result of so many bytes, whose first axis is the one that is cut.
+    Dense(&'a mut BufferId, usize),
+    /// A buffer of the others, named once more.
+    Again(&'a mut BufferId),
+}
+
+/// What a part does with it.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    /// It reads its own share.
+    Read,
+    /// It reads all of it, as every part does.
+    Shared,
+    /// It writes its own share.
+    Written,
+}
+
+/// All that a kernel touches which is cut along an axis, or is a part.
+fn touches(kernel: &mut Kernel, axis: usize) -> SmallVec<[Touch<'_>; 16]> {
+    use Touch::{Again, Dense, Strided};
+    use Use::{Read, Shared, Written};
     let size = |dims: &[usize]| dims.iter().product::<usize>();
+    let mut all = SmallVec::new();
     match kernel {
         Kernel::Fused(k) => {
-            let per_row = k.rows.iter().flat_map(|r| &r.loads);
-            k.loads.iter().chain(per_row).try_for_each(|l| add(&l.from, Some(axis), false))?;
-            k.stores.iter().try_for_each(|s| add(&s.to, Some(axis), true))?;
             let rows = size(&k.dims[..k.outer]);
             let kept = rows * size(&k.dims[k.dims.len() - k.inner..]);
-            dense.extend(k.folds.iter().map(|f| (f.to, kept * f.fold.result(f.dtype).size())));
-            dense.extend(k.rows.iter().flat_map(|r| &r.stores).map(|s| (s.to, rows * s.dtype.size())));
+            all.extend(k.loads.iter_mut().map(|l| Strided(&mut l.from, Read)));
+            for s in &mut k.stores {
+                all.push(Strided(&mut s.to, Written));
+                all.extend(s.over.as_mut().map(Again));
+            }
+            all.extend(k.folds.iter_mut().map(|f| Dense(&mut f.to, kept * f.fold.result(f.dtype).size())));
+            if let Some(per_row) = &mut k.rows {
+                all.extend(per_row.loads.iter_mut().map(|l| Strided(&mut l.from, Read)));
+                all.extend(per_row.stores.iter_mut().map(|s| Dense(&mut s.to, rows * s.dtype.size())));
+            }
         }
         Kernel::Contract(k) => {
-            let shared = is_row(k, axis);
-            for t in &k.terms {
-                add(&t.a, Some(axis), false)?;
-                add(&t.b, (!shared).then_some(axis), false)?;
-            }
-            k.add.iter().try_for_each(|place| add(place, Some(axis), false))?;
-            add(&k.out, Some(axis), true)?;
+            // Rows of the result don't depend on other rows of the left operand, but on all of the right one.
+            let right = if axis + 2 == k.out.dims.len() { Shared } else { Read };
+            all.extend(k.terms.iter_mut().flat_map(|t| [Strided(&mut t.a, Read), Strided(&mut t.b, right)]));
+            all.extend(k.add.iter_mut().map(|place| Strided(place, Read)));
+            all.push(Strided(&mut k.out, Written));
         }
         Kernel::Pool(k) => {
-            [&k.x].into_iter().chain(&k.with).try_for_each(|x| add(x, Some(axis), false))?;
-            dense.push((k.out, size(&k.dims) * k.x.dtype.size()));
+            all.push(Dense(&mut k.out, size(&k.dims) * k.x.dtype.size()));
+            all.extend([&mut k.x].into_iter().chain(&mut k.with).map(|x| Strided(x, Read)));
         }
         _ => unreachable!("`axis` names the kernels that can be cut"),
     }
-    spans.extend(dense.iter().map(|&(buffer, bytes)| Span { buffer, first: 0, len: bytes / parts, step: bytes / parts, written: true }));
-    Some(spans)
+    all
+}
+
+/// What each of `parts` equal parts touches, if the axis can be cut into so many.
+pub(crate) fn spans(kernel: &mut Kernel, parts: usize) -> Option<Spans> {
+    let (axis, len) = axis(kernel).filter(|a| a.1.is_multiple_of(parts))?;
+    let span = |touch: &Touch| match touch {
+        Touch::Strided(place, used) => Some(span(place, (*used != Use::Shared).then_some(axis), len / parts, *used == Use::Written)),
+        &Touch::Dense(&mut buffer, bytes) => {
+            let len = bytes / parts;
+            Some(Some(Span { buffer, first: 0, len, step: len, written: true }))
+        }
+        Touch::Again(_) => None,
+    };
+    touches(kernel, axis).iter().filter_map(span).collect()
 }
 
 /// The first of `parts` equal parts, as a kernel.
 pub(crate) fn part(kernel: &Kernel, parts: usize) -> Kernel {
     let (axis, _) = axis(kernel).expect("a kernel that can be cut");
-    let shorten = |place: &mut Place| place.dims[axis] /= parts;
-    match kernel {
-        Kernel::Fused(k) => {
-            let mut k = k.clone();
-            k.dims[axis] /= parts;
-            let per_row = k.rows.iter_mut().flat_map(|r| &mut r.loads);
-            k.loads.iter_mut().chain(per_row).for_each(|l| shorten(&mut l.from));
-            k.stores.iter_mut().for_each(|s| shorten(&mut s.to));
-            Kernel::Fused(k)
+    let mut part = kernel.clone();
+    for touch in touches(&mut part, axis) {
+        if let Touch::Strided(place, Use::Read | Use::Written) = touch {
+            place.dims[axis] /= parts;
         }
-        Kernel::Contract(k) => {
-            let (mut k, shared) = (k.clone(), is_row(k, axis));
-            for t in &mut k.terms {
-                shorten(&mut t.a);
-                if !shared {
-                    shorten(&mut t.b);
-                }
-            }
-            k.add.iter_mut().chain([&mut k.out]).for_each(shorten);
-            Kernel::Contract(k)
-        }
-        Kernel::Pool(k) => {
-            let mut k = k.clone();
-            k.dims[axis] /= parts;
-            [&mut k.x].into_iter().chain(&mut k.with).for_each(shorten);
-            Kernel::Pool(k)
-        }
-        _ => unreachable!("`axis` names the kernels that can be cut"),
     }
+    match &mut part {
+        Kernel::Fused(k) => k.dims[axis] /= parts,
+        Kernel::Pool(k) => k.dims[axis] /= parts,
+        _ => {}
+    }
+    part
 }
 
 /// The numbers of all buffers that a kernel which can be cut names.
-pub(crate) fn buffers(kernel: &mut Kernel) -> Vec<&mut BufferId> {
-    match kernel {
-        Kernel::Fused(k) => {
-            let mut all: Vec<&mut BufferId> = Vec::new();
-            if let Some(rows) = &mut k.rows {
-                all.extend(rows.loads.iter_mut().map(|l| &mut l.from.buffer));
-                all.extend(rows.stores.iter_mut().map(|s| &mut s.to));
-            }
-            all.extend(k.loads.iter_mut().map(|l| &mut l.from.buffer));
-            all.extend(k.stores.iter_mut().flat_map(|s| [&mut s.to.buffer].into_iter().chain(&mut s.over)));
-            all.extend(k.folds.iter_mut().map(|f| &mut f.to));
-            all
-        }
-        Kernel::Contract(k) => {
-            let terms = k.terms.iter_mut().flat_map(|t| [&mut t.a, &mut t.b]);
-            terms.chain(&mut k.add).chain([&mut k.out]).map(|p| &mut p.buffer).collect()
-        }
-        Kernel::Pool(k) => {
-            let operands = [&mut k.x].into_iter().chain(&mut k.with).map(|p| &mut p.buffer);
-            operands.chain([&mut k.out]).collect()
-        }
-        _ => unreachable!("`axis` names the kernels that can be cut"),
-    }
-}
-
-/// Whether an axis of a product's result is that of its rows, which right operands don't have.
-fn is_row(k: &Contract, axis: usize) -> bool {
-    axis + 2 == k.out.dims.len()
+pub(crate) fn buffers(kernel: &mut Kernel) -> SmallVec<[&mut BufferId; 16]> {
+    let number = |touch| match touch {
+        Touch::Strided(place, _) => &mut place.buffer,
+        Touch::Dense(buffer, _) | Touch::Again(buffer) => buffer,
+    };
+    touches(kernel, 0).into_iter().map(number).collect()
 }
 
 /// What a part of an operand touches, of which `len` indices of the axis `along` belong to it. None if that is nothing, or if the next

@@ -1,4 +1,4 @@
-//! What does a plan look like? Text, one line per load, instruction, store and fold.
+//! What does a kernel look like as text? One line per load, instruction, store and fold; of a whole plan, all of its kernels and buffers.
 
 use super::{
     Placed, Plan,

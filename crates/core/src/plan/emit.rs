@@ -1,7 +1,7 @@
 //! How does a group of nodes become a kernel over numbered buffers? Those that are no fused loop are written here.
 
 use super::{
-    Part,
+    Share,
     cost::operations,
     fuse::{GroupKind, Groups, NONE, Role},
     graph::{Arg, AttrList, Graph, Layout, Node, Op},
@@ -23,7 +23,7 @@ pub(crate) struct Emitted {
     /// By kernel, the live node that reports name.
     pub origins: Vec<u32>,
     /// By kernel, the live nodes that it computes.
-    pub parts: Vec<Vec<Part>>,
+    pub shares: Vec<Vec<Share>>,
     /// Values that are stored in others' buffers.
     pub sinks: Sinks,
 }
@@ -50,7 +50,7 @@ pub(crate) fn emit(laid: &Laid, groups: &Groups, sinks: Sinks) -> Emitted {
         // Clones of earlier instructions come first, but have later numbers.
         let first = group.members.iter().min().expect("a group has members");
         e.out.origins.push(e.g.node(*first).origin);
-        e.out.parts.push(group.members.iter().map(|&id| Part { live: e.g.node(id).origin, weight: weight(e.g, id) }).collect());
+        e.out.shares.push(group.members.iter().map(|&id| Share { live: e.g.node(id).origin, weight: weight(e.g, id) }).collect());
     }
     e.out
 }
@@ -87,8 +87,14 @@ fn number_buffers(laid: &Laid, groups: &Groups, sinks: Sinks) -> Emitted {
             }
         }
     }
-    let mut out =
-        Emitted { kernels: Vec::new(), stored: Vec::new(), buffer_of: FxHashMap::default(), origins: Vec::new(), parts: Vec::new(), sinks };
+    let mut out = Emitted {
+        kernels: Vec::new(),
+        stored: Vec::new(),
+        buffer_of: FxHashMap::default(),
+        origins: Vec::new(),
+        shares: Vec::new(),
+        sinks,
+    };
     let inputs = (0..g.nodes.len()).filter(|&id| matches!(g.nodes[id].op, Op::Input(_)));
     let computed = (0..g.nodes.len()).filter(|&id| match g.nodes[id].op {
         Op::Input(_) | Op::View(..) => false,

@@ -20,6 +20,7 @@ pub type Dims = SmallVec<[usize; 8]>;
 /// One launch: reads buffers, writes buffers, allocates nothing.
 // A plan is made once and most of its kernels are fused ones: a box for these would cost more than the room that the others waste.
 #[allow(clippy::large_enum_variant)]
+#[derive(Clone)]
 pub enum Kernel {
     /// A loop nest over a straight program.
     Fused(Fused),
@@ -76,8 +77,8 @@ pub enum ScalarSource {
 
 /// A fused loop: for every index of `dims`, load, compute, store, fold.
 ///
-/// With [`Fused::rows`] it goes over each row several times; else once over everything. `dims` is `[kept outer.., folded.., kept inner..]`: the first `outer` axes and the last `inner` axes are kept by the folds,
-/// those between are folded away. Without folds `outer == dims.len()`, `inner == 0`.
+/// With [`Fused::rows`] it goes over each row several times; else once over everything. `dims` is `[kept outer.., folded.., kept inner..]`:
+/// the first `outer` axes and the last `inner` axes are kept by the folds, those between are folded away. Without folds `outer == dims.len()`, `inner == 0`.
 #[derive(Clone)]
 pub struct Fused {
     /// The iteration space.
@@ -248,6 +249,7 @@ pub struct FoldStore {
 }
 
 /// See [`Convolution`]; `out` is dense.
+#[derive(Clone)]
 pub struct ConvolveKernel {
     /// Which of the three tensors is computed.
     pub kind: Convolution,
@@ -283,6 +285,7 @@ pub struct PoolKernel {
 }
 
 /// See [`Index`]; `out` is dense.
+#[derive(Clone)]
 pub struct IndexKernel {
     /// Which.
     pub kind: Index,
@@ -303,6 +306,7 @@ pub struct IndexKernel {
 }
 
 /// See [`Scan`]; `out` is dense, same shape as `x`.
+#[derive(Clone)]
 pub struct ScanKernel {
     /// Which.
     pub kind: Scan,
@@ -317,6 +321,7 @@ pub struct ScanKernel {
 }
 
 /// Fill, then copy pieces.
+#[derive(Clone)]
 pub struct PlaceKernel {
     /// Dtype of everything.
     pub dtype: DType,
@@ -333,6 +338,7 @@ pub struct PlaceKernel {
 }
 
 /// See [`Generator`]; `out` is dense.
+#[derive(Clone)]
 pub struct GenerateKernel {
     /// Which.
     pub kind: Generator,
@@ -349,6 +355,7 @@ pub struct GenerateKernel {
 }
 
 /// A user's function over arrays: the only kernel that may allocate.
+#[derive(Clone)]
 pub struct OpaqueKernel {
     /// The function.
     pub run: fn(&[i64], &[Array]) -> Result<Array, String>,

@@ -17,15 +17,15 @@ const ALIGN: usize = 64;
 
 /// First and last kernel that touch a buffer.
 #[derive(Clone, Copy)]
-struct Life {
-    from: usize,
-    to: usize,
+pub(super) struct Life {
+    pub from: usize,
+    pub to: usize,
 }
 
 /// Places the buffers of `emitted`.
 pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also: &[u32], live: &[u32]) -> Plan {
     let g = &laid.graph;
-    let Emitted { mut kernels, stored, buffer_of, origins, parts, .. } = emitted;
+    let Emitted { mut kernels, stored, buffer_of, origins, shares, .. } = emitted;
     let bytes = |b: usize| g.node(stored[b]).shape.size() * g.node(stored[b]).dtype.size();
     let outputs: Vec<Output> = (g.outputs.iter())
         .map(|&o| Output { buffer: buffer_of[&laid.layouts[o as usize].base], shape: *g.node(o).shape, dtype: g.node(o).dtype })
@@ -42,7 +42,7 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
     let donations = order::donations(laid, options, live, |output| outputs[output as usize].buffer);
     let given: FxHashMap<BufferId, BufferId> = donations.iter().copied().collect();
     let owner = |b: BufferId| given.get(&b).copied().unwrap_or(b);
-    let chains = if options.fuse { chains::find(&kernels, options.chains, owner) } else { Vec::new() };
+    let chains = if options.fuse { chains::find(&mut kernels, options.chains, owner) } else { Vec::new() };
     let mut offsets = vec![0; stored.len()];
     let own: Own = temporary.iter().filter_map(|&b| Some((b, part_of(&chains, lives[b], b, bytes(b))?))).collect();
     chains.iter().for_each(|c| place_parts(c, &own, &lives, &mut offsets));
@@ -65,7 +65,7 @@ pub(crate) fn place(laid: &Laid, emitted: Emitted, options: &Options, keep_also:
     }
     donate(g, &stored, &donations, &outputs, &lives, &mut kernels, &mut buffers);
     let held = stored.iter().map(|&id| g.node(id).origin).collect();
-    Plan { kernels, chains, buffers, arena_bytes, outputs, kept, nodes: live.len(), origins, parts, held }
+    Plan { kernels, chains, buffers, arena_bytes, outputs, kept, nodes: live.len(), origins, shares, held }
 }
 
 /// By buffer that lives within a chain, the bytes that a part needs of it.
@@ -117,7 +117,8 @@ pub(super) fn once(mut buffers: Vec<BufferId>) -> Vec<BufferId> {
     buffers
 }
 
-fn lifetimes(kernels: &[Kernel], buffers: usize) -> Vec<Life> {
+/// By buffer, from which kernel to which it is touched; none has `from` above `to`.
+pub(super) fn lifetimes(kernels: &[Kernel], buffers: usize) -> Vec<Life> {
     let mut lives = vec![Life { from: usize::MAX, to: 0 }; buffers];
     for (at, kernel) in kernels.iter().enumerate() {
         let (reads, writes) = touches(kernel);

@@ -4,8 +4,8 @@
 //! the way, `picks` moves picked elements before the arithmetic on them, `spreads` masks before the gradients of maxima are spread,
 //! `batches` joins products that are parts of one, `products` folds sums and factors into matrix products, `stacks` joins sums of short
 //! products, `slices` takes slices before arithmetic, `layout` turns views into strides, `fuse` groups what shares a loop, `recompute`
-//! repeats cheap arithmetic instead of storing it, `sinks` stores values where they would be copied to, `emit` writes the kernels, `order`
-//! runs early what frees memory, `chains` finds kernels that run part by part as `cut` cuts them, `memory` places the buffers. What makes
+//! repeats cheap arithmetic instead of storing it, `sinks` stores values where they would be copied to, `emit` writes the kernels and `loops`
+//! the fused ones, `order` runs early what frees memory, `chains` finds kernels that run part by part as `cut` cuts them, `memory` places the buffers. What makes
 //! a graph anew does so by `rebuild`.
 //! `verify` checks each step in debug builds, `cache` finds a plan again, `dump` prints one,
 //! `text` says with the tape what it computes and where, and `cost` what that takes.
@@ -63,16 +63,16 @@ pub(crate) struct Plan {
     /// For each kernel, the live node that it is named after in reports.
     pub origins: Vec<u32>,
     /// For each kernel, the live nodes that it computes, one entry for each instruction or loop.
-    pub parts: Vec<Vec<Part>>,
+    pub shares: Vec<Vec<Share>>,
     /// For each buffer, the live node whose value it holds.
     pub held: Vec<u32>,
 }
 
 /// What a kernel does for one live node.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Part {
+pub(crate) struct Share {
     pub live: u32,
-    /// The share of the kernel's time that it is taken to have, beside the other parts.
+    /// How much of the kernel's time it is taken to have, beside the others.
     pub weight: u64,
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn order(laid: &Laid, mut emitted: Emitted, options: &Options, live: 
     o.order.iter().enumerate().for_each(|(to, &from)| position[from] = to);
     arrange(&mut emitted.kernels, &position);
     arrange(&mut emitted.origins, &position);
-    arrange(&mut emitted.parts, &position);
+    arrange(&mut emitted.shares, &position);
     emitted
 }
 

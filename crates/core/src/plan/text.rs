@@ -1,9 +1,9 @@
-//! How is a plan shown to people? Kernels with the ops and lines they come from, what they cost, and buffers with their lifetimes.
+//! What does a plan say about the tape? Kernels with the ops and lines they come from, what they cost, and buffers with their lifetimes.
 
 use super::{
     Placed, Plan, chains,
     cost::{Cost, cost},
-    memory::touches,
+    memory::{Life, lifetimes},
 };
 use crate::record::Record;
 use std::fmt::{self, Write};
@@ -79,11 +79,11 @@ pub(crate) fn line(r: &Record, id: usize) -> String {
 /// One kernel, as shown.
 pub(crate) fn kernel(plan: &Plan, at: usize, r: &Record, order: &[u32]) -> PlannedKernel {
     let (mut ops, mut lines, mut last) = (Vec::new(), Vec::new(), None);
-    for part in &plan.parts[at] {
-        if last.replace(part.live) == Some(part.live) {
+    for share in &plan.shares[at] {
+        if last.replace(share.live) == Some(share.live) {
             continue; // another instruction of the same op
         }
-        let id = order[part.live as usize] as usize;
+        let id = order[share.live as usize] as usize;
         ops.push(r.nodes[id].op.0.name);
         let line = line(r, id);
         if !lines.contains(&line) {
@@ -136,13 +136,6 @@ impl fmt::Display for Shown {
 
 /// By buffer, the first and the last kernel that touch it.
 pub(crate) fn lives(plan: &Plan) -> Vec<Option<(usize, usize)>> {
-    let mut lives: Vec<Option<(usize, usize)>> = vec![None; plan.buffers.len()];
-    for (at, kernel) in plan.kernels.iter().enumerate() {
-        let (reads, writes) = touches(kernel);
-        for b in reads.iter().map(|p| p.buffer).chain(writes) {
-            let from = lives[b as usize].map_or(at, |l| l.0);
-            lives[b as usize] = Some((from, at));
-        }
-    }
-    lives
+    let touched = |life: &Life| (life.from <= life.to).then_some((life.from, life.to));
+    lifetimes(&plan.kernels, plan.buffers.len()).iter().map(touched).collect()
 }

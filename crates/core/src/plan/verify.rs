@@ -1,4 +1,4 @@
-//! Is what a pass gave well-formed? Checked after every pass in debug builds.
+//! Is what the passes gave well-formed? Checked in debug builds: graphs, groups, and the plan with its memory and chains.
 
 use super::{
     Placed, Plan,
@@ -73,14 +73,14 @@ pub(crate) fn plan(p: &Plan) {
             assert!(written.covers(place), "plan: kernel {at} reads buffer {} before it is written", place.buffer);
             within(p, at, place);
         }
-        let parts: Vec<&Place> = match kernel {
+        let targets: Vec<&Place> = match kernel {
             Kernel::Fused(k) => k.stores.iter().map(|s| &s.to).collect(),
             Kernel::Place(k) => k.pieces.iter().map(|(_, to)| to).collect(),
             Kernel::Contract(k) => vec![&k.out],
             _ => Vec::new(), // the others write all of their buffer
         };
-        parts.iter().for_each(|to| within(p, at, to));
-        written.add(&parts, once(writes));
+        targets.iter().for_each(|to| within(p, at, to));
+        written.add(&targets, once(writes));
         if let Kernel::Fused(k) = kernel {
             assert!(k.code.iter().all(|i| !i.args[..i.instr.arity()].contains(&i.out)), "plan: kernel {at} writes an argument's register");
         }
@@ -95,7 +95,7 @@ pub(crate) fn plan(p: &Plan) {
 fn parts_keep_apart(p: &Plan, chain: &Chain) {
     let mut spans: Vec<(usize, Span)> = Vec::new(); // the memory, and where in it
     for kernel in &p.kernels[chain.kernels.clone()] {
-        for s in cut::spans(kernel, chain.parts).expect("a kernel of a chain can be cut") {
+        for s in cut::spans(&mut kernel.clone(), chain.parts).expect("a kernel of a chain can be cut") {
             let (memory, offset) = match p.buffers[s.buffer as usize] {
                 Placed::Input(input) | Placed::Donated { input } => (1 + input as usize, 0),
                 Placed::Arena { offset, .. } => (0, offset),
@@ -159,12 +159,12 @@ impl Written {
         Written { unwritten, ranges: vec![Vec::new(); p.buffers.len()] }
     }
 
-    fn add(&mut self, parts: &[&Place], writes: Vec<BufferId>) {
-        parts.iter().for_each(|to| self.ranges[to.buffer as usize].extend(range(to)));
+    fn add(&mut self, targets: &[&Place], writes: Vec<BufferId>) {
+        targets.iter().for_each(|to| self.ranges[to.buffer as usize].extend(range(to)));
         writes.iter().for_each(|&b| self.unwritten[b as usize] -= 1);
     }
 
-    /// Whether the elements from the first to the last of an operand have been written, as far as the first and last of each part tell.
+    /// Whether the elements from the first to the last of an operand have been written, as far as the first and last of each target tell.
     fn covers(&self, place: &Place) -> bool {
         let Some(wanted) = range(place) else { return true };
         let mut ranges = self.ranges[place.buffer as usize].clone();

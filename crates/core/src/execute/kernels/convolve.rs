@@ -22,7 +22,7 @@ const CACHE: usize = 1 << 18;
 /// So many tasks keep all cores busy: with fewer images, the bands are shorter.
 const ENOUGH: usize = 8;
 /// Most partial sums of a weight's gradient, and most elements of them all.
-const PARTS: [usize; 2] = [16, 1 << 21];
+const PARTIALS: [usize; 2] = [16, 1 << 21];
 /// Fewest rows of a product that is cut by its rows.
 const ROWS: usize = 16;
 
@@ -120,24 +120,24 @@ fn outputs<T: Engine>(shapes: &Shapes, image: &Planes<T>, weight: Matrix<T>, out
     });
 }
 
-/// The gradient by the weight: cotangents times transposed patches, summed over all bands of all images, in a fixed number of parts.
+/// The gradient by the weight: cotangents times transposed patches, summed over all bands of all images, in a fixed number of partial sums.
 fn weights<T: Engine>(shapes: &Shapes, image: &Planes<T>, output: &Planes<T>, out: Shared<T>, isa: Isa) {
     let Shapes { output: [n, _, height, width], window, groups, .. } = *shapes;
     let (band, rows, taps) = (shapes.band::<T>(), shapes.rows(), shapes.taps());
     let (bands, size) = (height.div_ceil(band), shapes.weight.iter().product::<usize>());
     let units = n * bands;
-    let parts = units.min(PARTS[0]).min(PARTS[1] / size).max(1);
-    let tall = rows.div_ceil((ENOUGH / (groups * parts)).clamp(1, rows.div_ceil(ROWS)));
+    let count = units.min(PARTIALS[0]).min(PARTIALS[1] / size).max(1);
+    let tall = rows.div_ceil((ENOUGH / (groups * count)).clamp(1, rows.div_ceil(ROWS)));
     let cuts = rows.div_ceil(tall);
-    let bytes = if parts == 1 { 0 } else { parts * size * size_of::<T>() };
+    let bytes = if count == 1 { 0 } else { count * size * size_of::<T>() };
     with_partials(bytes, |partials| {
-        let sums = if parts == 1 { out } else { Shared::new(partials.cast::<T>()) };
-        threads::run(parts * groups * cuts, &|task| {
-            let (part, group, cut) = (task / cuts / groups, task / cuts % groups, task % cuts * tall);
+        let sums = if count == 1 { out } else { Shared::new(partials.cast::<T>()) };
+        threads::run(count * groups * cuts, &|task| {
+            let (partial, group, cut) = (task / cuts / groups, task / cuts % groups, task % cuts * tall);
             let m = tall.min(rows - cut);
             let row = group * rows + cut;
-            let total = Matrix { data: Shared::new(sums.at((part * size + row * taps) as isize)), row: taps as isize, col: 1 };
-            for unit in units * part / parts..units * (part + 1) / parts {
+            let total = Matrix { data: Shared::new(sums.at((partial * size + row * taps) as isize)), row: taps as isize, col: 1 };
+            for unit in units * partial / count..units * (partial + 1) / count {
                 let (number, first) = (unit / bands, unit % bands * band);
                 let band = Band { window, channels: shapes.weight[1], rows: first..height.min(first + band), width };
                 let mut layout = Layout::default();
@@ -147,16 +147,16 @@ fn weights<T: Engine>(shapes: &Shapes, image: &Planes<T>, output: &Planes<T>, ou
                     let patches = band.patches(image, number, group, section(at_patches), isa);
                     let given = output.matrix([number, row], m, &band.rows, section(at_given));
                     let product = Product::new([m, taps, band.columns()], given, patches.transposed(), total);
-                    let product = Product { added: unit > units * part / parts, ..product };
-                    // SAFETY: `memory` checked the operands; this task's own rows of its part's sum.
+                    let product = Product { added: unit > units * partial / count, ..product };
+                    // SAFETY: `memory` checked the operands; this task's own rows of its partial sum.
                     unsafe {
                         if taps < TILE && band.columns() >= TILE && given.col == 1 { dots(&product, isa) } else { multiply(&product, isa) }
                     };
                 });
             }
         });
-        if parts > 1 {
-            reduce(sums, parts, size, out);
+        if count > 1 {
+            reduce(sums, count, size, out);
         }
     });
 }
@@ -171,15 +171,15 @@ unsafe fn add<T: Engine>(to: *mut T, from: *const T, n: usize) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = to.plus(*from));
 }
 
-/// The sum of the parts, in order.
-fn reduce<T: Engine>(sums: Shared<T>, parts: usize, size: usize, out: Shared<T>) {
+/// The sum of the partial sums, in order.
+fn reduce<T: Engine>(sums: Shared<T>, count: usize, size: usize, out: Shared<T>) {
     threads::run(size.div_ceil(BLOCK), &|task| {
         let start = task * BLOCK;
         let n = BLOCK.min(size - start);
-        // SAFETY: a block of the output that is this task's own, and the same block of the parts, which are complete.
+        // SAFETY: a block of the output that is this task's own, and the same block of the partial sums, which are complete.
         unsafe {
             out.at(start as isize).copy_from_nonoverlapping(sums.at(start as isize), n);
-            (1..parts).for_each(|part| add(out.at(start as isize), sums.at((part * size + start) as isize), n));
+            (1..count).for_each(|partial| add(out.at(start as isize), sums.at((partial * size + start) as isize), n));
         }
     });
 }

@@ -270,8 +270,8 @@ impl<'a> Worker<'a> {
 
     fn long_row(&mut self, unit: usize) {
         let Nest::LongRows { rows, length, chunk, chunks } = self.kernel.nest else { return };
-        let (row, part) = (unit / chunks, unit % chunks);
-        let (first, end) = (part * chunk, ((part + 1) * chunk).min(length));
+        let (row, number) = (unit / chunks, unit % chunks);
+        let (first, end) = (number * chunk, ((number + 1) * chunk).min(length));
         self.start_states();
         let mut at = row * length + first;
         while at < row * length + end {
@@ -283,7 +283,7 @@ impl<'a> Worker<'a> {
             }
             at += n;
         }
-        self.deliver(row, 1, part, chunks, rows);
+        self.deliver(row, 1, number, chunks, rows);
     }
 
     fn start_states(&mut self) {
@@ -297,8 +297,9 @@ impl<'a> Worker<'a> {
         self.state(fold.states)
     }
 
-    /// Hands over `n` states of each fold, for the results from `at` on: as results if there is one chunk, else as partial ones.
-    pub fn deliver(&self, at: usize, n: usize, part: usize, chunks: usize, results: usize) {
+    /// Hands over `n` states of each fold, of chunk `number`, for the results from `at` on: as results if it is the only chunk, else as
+    /// partial ones.
+    pub fn deliver(&self, at: usize, n: usize, number: usize, chunks: usize, results: usize) {
         for (f, fold) in self.kernel.folds.iter().enumerate() {
             let states = self.states(fold);
             // SAFETY: the states have been written; the destination has room for all results, each of which belongs to one
@@ -307,7 +308,7 @@ impl<'a> Worker<'a> {
                 if chunks == 1 {
                     (fold.loops.finish)(states, n, self.kernel.result(fold, self.frame, at));
                 } else {
-                    let to = (f * chunks + part) * results + at;
+                    let to = (f * chunks + number) * results + at;
                     debug_assert!(to + n <= self.kernel.partials);
                     states.copy_to_nonoverlapping(self.partials.at(to), n);
                 }
@@ -318,8 +319,8 @@ impl<'a> Worker<'a> {
     fn columns(&mut self, unit: usize) {
         let k = self.kernel;
         let Nest::Columns { outer, length, columns, blocks, chunk, chunks } = k.nest else { return };
-        let (part, block, o) = (unit % chunks, unit / chunks % blocks, unit / chunks / blocks);
-        let (first, end) = (part * chunk, ((part + 1) * chunk).min(length));
+        let (number, block, o) = (unit % chunks, unit / chunks % blocks, unit / chunks / blocks);
+        let (first, end) = (number * chunk, ((number + 1) * chunk).min(length));
         let start = k.space.nth_block(block, k.step);
         let wide = columns > BLOCK;
         let n = if wide { k.space.block(start, columns, k.step) } else { k.step };
@@ -348,7 +349,7 @@ impl<'a> Worker<'a> {
             // SAFETY: the accumulators hold `n` columns side by side, the layout has room for as many states.
             unsafe { (fold.loops.collect)(self.accumulators(fold), n, width, self.states(fold)) };
         }
-        self.deliver(o * columns + start, width, part, chunks, outer * columns);
+        self.deliver(o * columns + start, width, number, chunks, outer * columns);
     }
 
     /// Folds a block of `n` elements into the `held` accumulators of its columns; `calls` counts blocks from 1.

@@ -80,9 +80,7 @@ fn pick<T: Element>(kernel: &IndexKernel, frame: &Frame, first_bad: &AtomicUsize
 fn add_to<T: Element>(kernel: &IndexKernel, frame: &Frame, src: &Place, add: impl Fn(T, T) -> T + Sync, first_bad: &AtomicUsize) {
     let (len, out_strides) = (kernel.shape[kernel.axis], dense_strides(&kernel.shape));
     let out = dense::<T>(frame, kernel.out, kernel.shape.size());
-    if kernel.x.buffer != kernel.out {
-        copy_dense(frame, &kernel.x, out.at(0).cast());
-    }
+    copy_dense(frame, &kernel.x, out.at(0).cast());
     let along = out_strides[kernel.axis];
     let mut strides = out_strides;
     strides[kernel.axis] = 0;

@@ -16,11 +16,12 @@ pub enum Isa {
 /// A loop over a block: reads `n` elements from each argument, writes `n` results.
 ///
 /// # Safety
-/// Each argument that the instruction reads must point to `n` elements of its dtype, `out` to room for `n` results that
-/// overlaps no argument, but for the one whose place a loop of [`Forms::over`] takes; all of them aligned to their element. The machine must have the instruction set.
+/// Each argument that the instruction reads must point to `n` elements of its dtype, `out` to room for `n` results that overlaps no
+/// argument, but for the one whose place a loop of [`Forms::over`] takes; all of them aligned to their element. The machine must have the
+/// instruction set.
 pub type BlockFn = unsafe fn(args: [*const u8; 3], out: *mut u8, n: usize);
 
-/// A block loop written once; [`Isa::instance`] compiles it for each instruction set.
+/// A block loop written once; [`instance`] compiles it for each instruction set.
 pub trait BlockLoop {
     /// The loop. `FMA`: whether the machine multiplies and adds in one instruction (else `mul_add` would be a library call).
     ///

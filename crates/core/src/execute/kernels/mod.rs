@@ -1,4 +1,4 @@
-//! The loops. The only place where elements are read and written through pointers.
+//! The loops that compute a kernel's elements, through pointers that the planner has checked.
 // Fused loops: instruction sets, the functions of one element, loops over a block, the blocks.
 pub mod isa;
 mod maths;

@@ -1,4 +1,4 @@
-//! Where do the registers of a fused loop live while it runs? In memory of the thread, which grows and is kept.
+//! Where does a thread keep registers, gathered panels, partial sums, and what is a part's own? In memory that grows and is kept.
 
 use std::{
     alloc::{self, handle_alloc_error},

@@ -66,7 +66,7 @@ pub struct KernelProfile {
     /// The time that operations or bytes need at the roof, whichever is longer, over the least time. Above 1 when data lies in caches.
     pub of_roof: f64,
     /// What it is made of, with the share of its time.
-    pub parts: Vec<Piece>,
+    pub pieces: Vec<Piece>,
 }
 
 /// The share of one op in a kernel.
@@ -198,18 +198,18 @@ impl Gathered<'_> {
     fn kernel(&self, at: usize) -> KernelProfile {
         let shown = crate::plan::text::kernel(self.plan, at, self.r, self.order);
         let (min, median) = self.timed[at];
-        let total = self.plan.parts[at].iter().map(|p| p.weight).sum::<u64>().max(1) as f64;
-        let mut parts: Vec<Piece> = Vec::new();
-        for part in &self.plan.parts[at] {
-            let (id, is_backward) = self.source(part.live);
-            let (op, line, share) = (self.name(id), line(self.r, id), part.weight as f64 / total);
-            match parts.iter_mut().find(|p| p.op == op && p.line == line && p.is_backward == is_backward) {
+        let total = self.plan.shares[at].iter().map(|p| p.weight).sum::<u64>().max(1) as f64;
+        let mut pieces: Vec<Piece> = Vec::new();
+        for share in &self.plan.shares[at] {
+            let (id, is_backward) = self.source(share.live);
+            let (op, line, share) = (self.name(id), line(self.r, id), share.weight as f64 / total);
+            match pieces.iter_mut().find(|p| p.op == op && p.line == line && p.is_backward == is_backward) {
                 Some(same) => same.share += share,
-                None => parts.push(Piece { op, line, is_backward, share }),
+                None => pieces.push(Piece { op, line, is_backward, share }),
             }
         }
         let of_roof = self.roof.time(shown.cost) / min.as_secs_f64().max(1e-9);
-        KernelProfile { ops: shown.ops, lines: shown.lines, cost: shown.cost, min, median, of_roof, parts }
+        KernelProfile { ops: shown.ops, lines: shown.lines, cost: shown.cost, min, median, of_roof, pieces }
     }
 
     fn profile(&self, tape_per_node: Duration) -> Profile {
@@ -217,7 +217,7 @@ impl Gathered<'_> {
         let (mut ops, mut lines) = (Table::default(), Table::default());
         let (mut forward, mut backward) = (Duration::ZERO, Duration::ZERO);
         for k in &kernels {
-            for p in &k.parts {
+            for p in &k.pieces {
                 let time = k.median.mul_f64(p.share);
                 *(if p.is_backward { &mut backward } else { &mut forward }) += time;
                 for spent in [ops.entry(p.op), lines.entry(&p.line)] {
@@ -246,7 +246,7 @@ impl Gathered<'_> {
 
     /// Enters the values that only the backward still reads.
     fn saved(&self, ops: &mut Table, lines: &mut Table) -> u64 {
-        let is_backward = |at: usize| self.plan.parts[at].iter().any(|p| self.source(p.live).1);
+        let is_backward = |at: usize| self.plan.shares[at].iter().any(|p| self.source(p.live).1);
         let mut total = 0;
         for (b, life) in lives(self.plan).iter().enumerate() {
             let Some((from, to)) = *life else { continue };

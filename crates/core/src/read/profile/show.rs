@@ -126,7 +126,7 @@ impl Profile {
             ]);
             events.push(event(&format!("k{number_of}"), 1, start, long, told));
             let mut at = start;
-            for p in &k.parts {
+            for p in &k.pieces {
                 let told = object(&[("line", quoted(&p.line)), ("backward", p.is_backward.to_string())]);
                 events.push(event(p.op, 2, at, long * p.share, told));
                 at += long * p.share;

@@ -1,6 +1,6 @@
 //! What are the elementary functions, written so that a compiler turns a loop over them into vector code?
 //!
-//! No branches, no tables, no library calls: range reduction, a polynomial (coefficients by Remez' exchange algorithm at 45
+//! No branches, no tables, no library calls (but for powers of `f64`): range reduction, a polynomial (coefficients by Remez' exchange algorithm at 45
 //! digits), selects for the special values. Within 2 units in the last place everywhere, on every instruction set.
 //! `FMA` says whether the machine multiplies and adds in one instruction; without it `mul_add` would be a library call.
 
