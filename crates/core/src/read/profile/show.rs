@@ -13,8 +13,8 @@ impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.forward + self.backward;
         writeln!(f, "{} kernels, {}: forward {}, backward {}", self.kernels.len(), Us(total), Us(self.forward), Us(self.backward))?;
-        if !self.forward.is_zero() && !self.backward.is_zero() {
-            writeln!(f, "function with gradient over function: {:.2}", total.as_secs_f64() / self.forward.as_secs_f64())?;
+        if let Some(ratio) = self.gradient_over_function() {
+            writeln!(f, "function with gradient over function: {ratio:.2}")?;
         }
         writeln!(f, "tape: {} ns per node to record, differentiate and find the plan", self.tape_per_node.as_nanos())?;
         writeln!(
@@ -66,7 +66,13 @@ impl fmt::Display for Us {
 }
 
 impl Profile {
-    /// All of it as JSON; times in microseconds.
+    /// Time of the function with its gradient over that of the function alone, if both take some.
+    fn gradient_over_function(&self) -> Option<f64> {
+        let both = !self.forward.is_zero() && !self.backward.is_zero();
+        both.then(|| (self.forward + self.backward).as_secs_f64() / self.forward.as_secs_f64())
+    }
+
+    /// All of it as JSON; times in microseconds. `gradient_over_function` is null where nothing is differentiated.
     pub fn to_json(&self) -> String {
         let spent = |s: &Spent| {
             object(&[
@@ -95,6 +101,7 @@ impl Profile {
         object(&[
             ("forward_us", number(us(self.forward))),
             ("backward_us", number(us(self.backward))),
+            ("gradient_over_function", self.gradient_over_function().map_or("null".to_string(), number)),
             ("tape_ns_per_node", self.tape_per_node.as_nanos().to_string()),
             ("input_bytes", self.input_bytes.to_string()),
             ("peak_bytes", self.peak_bytes.to_string()),
