@@ -307,3 +307,48 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::MOST_PLANS;
+    use crate::{Array, Tape};
+
+    /// Reads a program whose shape is `n`, after something that it does not need; gives how many plans it made, and how many the thread
+    /// holds.
+    fn read_after(unused: usize, n: usize) -> (usize, usize) {
+        let tape = Tape::new();
+        for _ in 0..unused {
+            _ = tape.leaf(&Array::full([n], 2.0)).exp();
+        }
+        let x = tape.leaf(&Array::full([n], 1.0));
+        assert_eq!((x * 2.0).sum().item(), 2.0 * n as f64);
+        let stats = tape.stats();
+        (stats.misses, stats.cached_plans)
+    }
+
+    fn read(n: usize) -> (usize, usize) {
+        read_after(0, n)
+    }
+
+    #[test]
+    fn above_the_bound_the_plan_that_was_not_read_for_longest_goes() {
+        // On a thread that has planned nothing yet.
+        let all = || {
+            for n in 1..=MOST_PLANS {
+                assert_eq!(read(n), (1, n));
+            }
+            assert_eq!(read(1), (0, MOST_PLANS), "all of them are kept");
+            assert_eq!(read(MOST_PLANS + 1), (1, MOST_PLANS), "one for another");
+            for kept in [1, 3, MOST_PLANS, MOST_PLANS + 1] {
+                assert_eq!(read(kept), (0, MOST_PLANS), "the plan of {kept}");
+            }
+            assert_eq!(read(2), (1, MOST_PLANS), "it went when the last one came");
+            assert_eq!(read(4), (1, MOST_PLANS), "it went for that");
+            for n in 1000..1000 + 2 * MOST_PLANS {
+                assert_eq!((read(n), read(1)), ((1, MOST_PLANS), (0, MOST_PLANS)));
+            }
+            assert_eq!(read_after(1, 1), (0, MOST_PLANS), "it is found by its nodes too");
+        };
+        std::thread::scope(|s| s.spawn(all).join().expect("no panic"));
+    }
+}
