@@ -29,7 +29,8 @@ pub trait Real: Copy + PartialOrd {
     fn cos<const FMA: bool>(self) -> Self;
     /// Error function; keeps −0.
     fn erf<const FMA: bool>(self) -> Self;
-    /// `x` to the power `y`, with the special cases of C's `pow`.
+    /// `x` to the power `y`, with the special cases of C's `pow`. For `f32` rounded once but for rare near-ties, within 0.51 units in
+    /// the last place; for `f64` the standard library's, found within 1.
     fn pow<const FMA: bool>(self, y: Self) -> Self;
     /// Largest integer not above; keeps −0.
     fn floor<const FMA: bool>(self) -> Self;
