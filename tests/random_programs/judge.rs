@@ -122,6 +122,7 @@ pub fn judge(name: &str, bytes: &[u8]) {
         let same = one.iter().zip(&several).all(|(a, b)| a.to_bits() == b.to_bits());
         assert!(same, "program {name}: {threads} threads give other bits than one\n{plan}");
     }
+    kept(name, bytes, &one, &plan);
     one_by_one(bytes, &fail, &plan);
     updated(&Tape::new(), bytes, &fail, &plan);
     chained(bytes, &fail);
@@ -129,6 +130,27 @@ pub fn judge(name: &str, bytes: &[u8]) {
 }
 
 type Fail<'a> = dyn Fn(&str, &[f64], &str) + 'a;
+
+/// Compiled, with the leaves as inputs, on a tape where these hold other numbers; run twice. A read makes the same plan: the same bits.
+fn kept(name: &str, bytes: &[u8], one: &[f64], plan: &str) {
+    let program = {
+        let tape = Tape::new();
+        let mut r = Recorder::record(&tape, bytes, 0.5);
+        let x = wanted(&mut r);
+        let leaves: Vec<Tensor<'_>> = r.leaves.iter().map(|l| l.1).collect();
+        tape.compile(&leaves, &x)
+    };
+    let tape = Tape::new();
+    let mut r = Recorder::record(&tape, bytes, 0.0);
+    wanted(&mut r);
+    let leaves: Vec<Array> = r.leaves.into_iter().map(|l| l.0).collect();
+    for run in ["the first", "the second"] {
+        let found = numbers(&program.run(&leaves));
+        let wrong = one.iter().zip(&found).position(|(a, b)| a.to_bits() != b.to_bits());
+        let at = wrong.unwrap_or(0);
+        assert!(wrong.is_none(), "program {name}, kept, {run} run: number {at} is {:?}, read {:?}\n{plan}", found[at], one[at]);
+    }
+}
 
 /// Each value by a read of its own, the last first, so that later plans start from what earlier ones left.
 fn one_by_one(bytes: &[u8], fail: &Fail<'_>, plan: &str) {
