@@ -1,7 +1,7 @@
 //! Do planned and fused programs give what the plain interpretation gives? Random programs against the reference loops, in `f64`.
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-use wengert_core::{Array, DType, PoolOptions, Tape, Tensor};
+use wengert_core::{Array, DType, PoolOptions, Tape, Tensor, set_threads};
 
 /// A random program of `n` steps over a few leaves: pointwise ops, broadcasts, folds, views and products of small shapes.
 fn program<'t>(tape: &'t Tape, rng: &mut ChaCha8Rng, n: usize) -> Vec<Tensor<'t>> {
@@ -277,4 +277,22 @@ fn a_trap_finds_no_nan_that_nobody_recorded() {
     let spread = x.max_pool2d(PoolOptions::new(2)).sum().grad(x);
     let masked = x.gt(0.0).select(spread, tape.zeros(DType::F32, [1, 1, 4, 4])).value();
     assert_eq!(masked.to_f64_vec().iter().sum::<f64>(), 3.0);
+}
+
+#[test]
+fn gradients_at_repeated_indices_have_the_same_bits_on_any_number_of_threads() {
+    let (table, rows, wide) = ([40, 16], 3000, [40, 2000]);
+    let noise = |shape: &[usize], seed| Array::uniform(DType::F32, shape, -1.0, 1.0, seed);
+    let index = |shape: &[usize], n: f64, seed| Array::uniform(DType::F64, shape, 0.0, n, seed).cast(DType::I64);
+    let mut first: Option<Vec<Vec<u64>>> = None;
+    for threads in [1, 2, 7, 7] {
+        set_threads(threads);
+        let tape = Tape::new();
+        let x = tape.leaf(&noise(&table, 1));
+        let selected = x.index_select(0, tape.constant(&index(&[rows], 40.0, 2))) * tape.constant(&noise(&[rows, 16], 3));
+        let gathered = x.gather(1, tape.constant(&index(&wide, 16.0, 4))) * tape.constant(&noise(&wide, 5));
+        let gradients = [selected.sum().grad(x), gathered.sum().grad(x), (selected.square().sum() + gathered.sin().sum()).grad(x)];
+        let bits = tape.eval(&gradients).map(|g| g.to_f64_vec().into_iter().map(f64::to_bits).collect()).to_vec();
+        assert_eq!(first.get_or_insert_with(|| bits.clone()), &bits, "{threads} threads\n{}", tape.plan(&gradients));
+    }
 }

@@ -220,4 +220,43 @@ mod tests {
         assert_eq!(run(&kernel, &memory.frame()), Ok(()));
         assert_eq!(memory.read::<i64>(out), vec![100; outer * 10]);
     }
+
+    #[test]
+    fn sums_of_floats_at_repeated_indices_have_the_same_bits_on_any_number_of_threads() {
+        let mut rng = rng(7);
+        let dense = |buffer, dtype, dims: &[usize]| Place { buffer, dtype, offset: 0, dims: dims.into(), strides: dense_strides(dims) };
+        // Many slices, a few long ones, and one that is not to be shared out.
+        for (dims, axis, n) in [([90, 11, 3], 1, 500), ([3, 7, 5], 1, 9000), ([5, 4, 1], 0, 20_000), ([700, 1, 6], 2, 200)] {
+            for kind in [Index::ScatterAdd, Index::SelectAdd] {
+                let mut memory = Memory::new();
+                let (shape, mut added) = (Shape::new(&dims).unwrap(), dims);
+                added[axis] = n;
+                let index_dims = if kind == Index::SelectAdd { vec![n] } else { added.to_vec() };
+                let ids: Vec<i64> = (0..index_dims.iter().product()).map(|_| rng.random_range(0..dims[axis]) as i64).collect();
+                // Of many sizes, so that each order of adding rounds otherwise.
+                let mut noise =
+                    |n: usize| -> Vec<f32> { (0..n).map(|_| rng.random_range(-1.0..1.0) * 2f32.powi(rng.random_range(-12..12))).collect() };
+                let (start, values) = (noise(shape.size()), noise(added.iter().product()));
+                let mut expected = start.clone();
+                for (value, at) in values.iter().zip(indices(&added)) {
+                    let mut to = at.clone();
+                    to[axis] = ids[if kind == Index::SelectAdd { at[axis] } else { position(&added, &at) }] as usize;
+                    expected[position(&dims, &to)] += value;
+                }
+                let x = dense(memory.add(&start), DType::F32, &dims);
+                let index = dense(memory.add(&ids), DType::I64, &index_dims);
+                let src = Some(dense(memory.add(&values), DType::F32, &added));
+                let out = memory.add(&vec![0f32; shape.size()]);
+                let kernel = IndexKernel { kind, axis, x, index, src, out, shape, node: 0 };
+                let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                for threads in [1, 2, 7] {
+                    threads::set_threads(threads);
+                    for _ in 0..5 {
+                        assert_eq!(run(&kernel, &memory.frame()), Ok(()));
+                        assert_eq!(bits(&memory.read(out)), bits(&expected), "{kind:?} {dims:?} on {threads} threads");
+                    }
+                }
+            }
+        }
+    }
 }
