@@ -25,12 +25,13 @@ fn main() {
     skipped.iter().for_each(|why| eprintln!("skipped: {why}"));
     eprintln!("measuring the machine");
     let machine = probe::machine();
-    let mut rows = Vec::new();
+    let made_with = report::made_with();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for workload in &options.workloads {
-        rows.extend(measure(workload, &peers, &options));
+        rows.extend(measure(workload, &peers, &options, &mut failed));
     }
     let faults = rows::disagreements(&rows);
-    let run = report::Run { options: &options, machine, peers: &peers, skipped, rows, faults };
+    let run = report::Run { options: &options, machine, made_with, peers: &peers, skipped, failed, rows, faults };
     println!("{}", run.overview());
     match run.write() {
         Ok(folder) => eprintln!("written to {}", folder.display()),
@@ -42,8 +43,12 @@ fn main() {
     }
 }
 
-/// One workload in all peers: each prepares, then they are timed in turns while the others are stopped.
-fn measure(workload: &str, peers: &[peers::Peer], options: &Options) -> Vec<Row> {
+/// One workload in all peers: each prepares, then they are timed in turns while the others are stopped. Says which of them failed, and why.
+fn measure(workload: &str, peers: &[peers::Peer], options: &Options, failed: &mut Vec<String>) -> Vec<Row> {
+    let mut fail = |why: String| {
+        eprintln!("failed: {why}");
+        failed.push(why);
+    };
     let mut starting = Vec::new();
     for peer in peers {
         for variant in peer.variants(workload).filter(|v| !(options.quick && peers::is_slow_to_start(workload, v))) {
@@ -56,17 +61,17 @@ fn measure(workload: &str, peers: &[peers::Peer], options: &Options) -> Vec<Row>
     for worker in starting {
         match worker.and_then(Running::ready) {
             Ok(worker) => running.push(worker),
-            Err(why) => eprintln!("failed: {why}"),
+            Err(why) => fail(why),
         }
     }
-    running.iter().for_each(Running::pause);
+    running.iter_mut().for_each(Running::pause);
     for round in 0..options.rounds {
         for worker in &mut running {
             let warm = if round == 0 { options.warm } else { options.warm / 5.0 };
             worker.run(warm, options.budget / options.rounds as f64, 7usize.div_ceil(options.rounds), most(workload) / options.rounds);
         }
     }
-    let rows: Vec<Row> = running.into_iter().filter_map(|w| w.end().map_err(|why| eprintln!("failed: {why}")).ok()).collect();
+    let rows: Vec<Row> = running.into_iter().filter_map(|w| w.end().map_err(&mut fail).ok()).collect();
     rows.iter().for_each(|row| eprintln!("{row}"));
     rows
 }

@@ -14,6 +14,13 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// One that offers nothing.
+    #[cfg(test)]
+    pub fn of_program(name: &str, program: &[&str]) -> Peer {
+        let program = program.iter().map(|part| part.to_string()).collect();
+        Peer { name: name.into(), version: String::new(), missing: Vec::new(), offers: Vec::new(), program }
+    }
+
     /// The ways in which it writes a workload.
     pub fn variants(&self, workload: &str) -> impl Iterator<Item = &str> {
         self.offers.iter().filter(move |o| o.0 == workload).map(|o| o.1.as_str())

@@ -7,13 +7,18 @@ use crate::{
     probe::Machine,
     rows::{Row, is_apart},
 };
-use std::{fmt::Write, fs, io, path::PathBuf};
+use std::{fmt::Write, fs, io, path::PathBuf, process::Command};
 
 pub struct Run<'a> {
     pub options: &'a Options,
     pub machine: Machine,
+    /// What [`made_with`] said at the start.
+    pub made_with: Vec<String>,
     pub peers: &'a [Peer],
+    /// Peers that are missing, with the reason.
     pub skipped: Vec<String>,
+    /// Workers that ended before their time, with the reason.
+    pub failed: Vec<String>,
     pub rows: Vec<Row>,
     pub faults: Vec<String>,
 }
@@ -126,9 +131,12 @@ impl Run<'_> {
 
     fn page(&self) -> String {
         let list = |lines: Vec<String>| lines.into_iter().map(|l| format!("- {l}\n")).collect::<String>();
-        let versions = list(self.peers.iter().map(|p| format!("{} {}", p.name, p.version)).collect());
+        let versions = self.peers.iter().map(|p| format!("{} {}", p.name, p.version));
+        let versions = list(self.made_with.iter().cloned().chain(versions).collect());
         let missing = self.peers.iter().flat_map(|p| p.missing.iter().map(move |(w, why)| format!("{} {w}: {why}", p.name)));
-        let missing = list(missing.chain(self.skipped.iter().map(|s| format!("skipped: {s}"))).collect());
+        let skipped = self.skipped.iter().map(|why| format!("skipped: {why}"));
+        let failed = self.failed.iter().map(|why| format!("failed: {why}"));
+        let missing = list(missing.chain(skipped).chain(failed).collect());
         let same = if self.faults.is_empty() { "All losses and checks agree.\n".into() } else { list(self.faults.clone()) };
         format!(
             "# Results of the peers bench\n\nMade by `{}`; do not edit. What is measured and how: [README.md](README.md).\n\n\
@@ -152,6 +160,17 @@ impl Run<'_> {
         fs::write(folder.join("results.json"), format!("[\n{}\n]\n", rows.join(",\n")))?;
         Ok(folder)
     }
+}
+
+/// The compiler that a build takes here, and the commit of these sources (`-dirty` when something is not committed).
+pub fn made_with() -> Vec<String> {
+    let said = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    let rustc = said("rustc", &["--version"]).unwrap_or("rustc unknown".into());
+    let commit = said("git", &["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]).unwrap_or("unknown".into());
+    vec![rustc, format!("commit {commit}")]
 }
 
 /// The command line, without what it does not depend on.

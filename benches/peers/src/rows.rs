@@ -82,3 +82,21 @@ pub fn disagreements(rows: &[Row]) -> Vec<String> {
     }
     faults
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kept_results_have_the_fields_that_others_read() {
+        let kept: Vec<Value> = serde_json::from_str(include_str!("../results.json")).expect("a list");
+        assert!(!kept.is_empty());
+        for row in &kept {
+            let number = |name: &str| row[name].is_number();
+            assert!(["workload", "peer", "variant"].iter().all(|name| row[name].is_string()), "{row}");
+            assert!(["threads", "median_ms", "min_ms", "peak_mb", "loss0", "loss10"].into_iter().all(number), "{row}");
+            let names = |row: &Value| row.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+            assert_eq!(names(row), names(&Row::default().json()), "what is kept and what would be written");
+        }
+    }
+}

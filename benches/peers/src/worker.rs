@@ -4,8 +4,13 @@ use crate::{peers::Peer, rows::Row};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
+    env,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read, Seek, Write},
+    process::{self, Child, ChildStdin, ChildStdout, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
 };
 
 /// A worker that has been started for one workload.
@@ -15,6 +20,8 @@ pub struct Running {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
+    /// What it complains of, where it can.
+    complaints: Option<File>,
 }
 
 impl Running {
@@ -25,10 +32,12 @@ impl Running {
         for name in ["WENGERT_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
             command.env(name, threads.to_string());
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let complaints = unnamed_file().ok();
+        let stderr = complaints.as_ref().and_then(|file| file.try_clone().ok()).map_or_else(Stdio::null, Stdio::from);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().map_err(|why| format!("{}: {why}", row.name()))?;
         let (to, from) = (child.stdin.take().expect("piped"), BufReader::new(child.stdout.take().expect("piped")));
-        Ok(Running { row, times: Vec::new(), child, to, from })
+        Ok(Running { row, times: Vec::new(), child, to, from, complaints })
     }
 
     /// Waits until it has prepared, and notes what it computed.
@@ -41,7 +50,7 @@ impl Running {
     }
 
     /// Stops it until it is to run. Not before all are ready: one that is stopped may hold a lock on a cache that another waits for.
-    pub fn pause(&self) {
+    pub fn pause(&mut self) {
         self.signal(Signal::STOP);
     }
 
@@ -66,8 +75,10 @@ impl Running {
     }
 
     fn ask(&mut self, line: &str) -> Result<Value, String> {
-        writeln!(self.to, "{line}").and_then(|()| self.to.flush()).map_err(|why| format!("{}: {why}", self.row.name()))?;
-        self.hear()
+        match writeln!(self.to, "{line}").and_then(|()| self.to.flush()) {
+            Ok(()) => self.hear(),
+            Err(_) => Err(self.ended()),
+        }
     }
 
     fn hear(&mut self) -> Result<Value, String> {
@@ -75,7 +86,7 @@ impl Running {
         loop {
             line.clear();
             match self.from.read_line(&mut line) {
-                Ok(0) | Err(_) => return Err(format!("{} ended; run it by hand to see why", self.row.name())),
+                Ok(0) | Err(_) => return Err(self.ended()),
                 Ok(_) => {}
             }
             if let Ok(said) = serde_json::from_str(&line) {
@@ -84,14 +95,71 @@ impl Running {
         }
     }
 
-    fn signal(&self, signal: Signal) {
-        let _ = kill_process(Pid::from_child(&self.child), signal);
+    /// How it ended before its time: its status, if it has one soon, and the last that it complained of.
+    fn ended(&mut self) -> String {
+        let mut status = None;
+        for _ in 0..100 {
+            status = self.child.try_wait().ok().flatten();
+            if status.is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let mut said = String::new();
+        if let Some(file) = &mut self.complaints {
+            let _ = file.rewind().and_then(|()| file.read_to_string(&mut said));
+        }
+        let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("note: "));
+        let status = status.map_or("does not answer any more".into(), |status| format!("ended with {status}"));
+        format!("{} {status}: {}", self.row.name(), last.unwrap_or("it says nothing; run it by hand to see why"))
     }
+
+    fn signal(&mut self, signal: Signal) {
+        // Once it is known to have ended, its number may be another's.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = kill_process(Pid::from_child(&self.child), signal);
+        }
+    }
+}
+
+/// A file that is gone when it is closed.
+fn unnamed_file() -> io::Result<File> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let path = env::temp_dir().join(format!("peers-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    let file = File::options().read(true).append(true).create_new(true).open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a shell does in a worker's place.
+    fn worker(script: &str) -> Result<Running, String> {
+        Running::start(&Peer::of_program("stand-in", &["sh", "-c", script]), "W1", "eager", 1)
+    }
+
+    #[test]
+    fn a_worker_that_fails_says_why() {
+        let failed = |script: &str| worker(script).and_then(Running::ready).err().expect("it fails");
+        let name = "W1 stand-in eager, 1 thread";
+        assert_eq!(failed("echo no numbers >&2; exit 3"), format!("{name} ended with exit status: 3: no numbers"));
+        assert_eq!(failed("kill -9 $$"), format!("{name} ended with signal: 9 (SIGKILL): it says nothing; run it by hand to see why"));
+    }
+
+    #[test]
+    fn one_that_fails_when_it_is_to_run_says_why_at_the_end() {
+        let mut worker = worker("echo '{}'; read line; echo out of memory >&2; exit 1").and_then(Running::ready).expect("it prepares");
+        worker.run(0.0, 0.0, 1, 1);
+        let why = worker.end().err().expect("it has ended");
+        assert_eq!(why, "W1 stand-in eager, 1 thread ended with exit status: 1: out of memory");
     }
 }
