@@ -1,11 +1,11 @@
 //! How fast is each kind of kernel, over sizes, and how long does a plan take? Time in kernels only; recording and look-up are in `engine`.
 //!
-//! `cargo bench --bench kernels`, or `cargo bench --bench kernels -- rows` for a part. Rates are of elements read, and of operations in
-//! products and convolutions, a multiply-add being two.
+//! `cargo bench --bench kernels`, or `cargo bench --bench kernels -- rows` for a part. Rates are of elements read if not said
+//! otherwise, and of operations in products and convolutions, a multiply-add being two.
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
-use std::{cell::Cell, time::Duration};
-use wengert::{Array, ConvOptions, DType, PoolOptions, Tape, Tensor};
+use std::{cell::Cell, slice::from_ref, time::Duration};
+use wengert::{Array, By, ConvOptions, DType, Key, PoolOptions, Tape, Tensor, concat};
 
 fn random(shape: &[usize]) -> Array {
     Array::uniform(DType::F32, shape, -1.0, 1.0, 1)
@@ -58,6 +58,75 @@ fn rows(c: &mut Criterion) {
     group.finish();
 }
 
+fn reductions(c: &mut Criterion) {
+    let mut group = c.benchmark_group("reductions");
+    for n in [1 << 10, 1 << 16, 1 << 22] {
+        let x = [random(&[n])];
+        kernels(&mut group, "sum of all", n, &x, |x| x[0].sum());
+        kernels(&mut group, "largest of all", n, &x, |x| x[0].max());
+        kernels(&mut group, "product of all", n, &x, |x| x[0].prod());
+    }
+    for [a, b, c] in [[16, 64, 16], [64, 128, 256], [8, 32_000, 8]] {
+        let x = [random(&[a, b, c])];
+        kernels(&mut group, "sum over the middle", a * b * c, &x, |x| x[0].sum_over(&[1]));
+        kernels(&mut group, "largest over the middle", a * b * c, &x, |x| x[0].max_over(&[1]));
+        kernels(&mut group, "sum over the outer two", a * b * c, &x, |x| x[0].sum_over(&[0, 2]));
+    }
+    group.finish();
+}
+
+fn scans(c: &mut Criterion) {
+    let mut group = c.benchmark_group("scans");
+    for [m, n] in [[1, 1 << 20], [64, 64], [1024, 256], [512, 32_000]] {
+        let x = [random(&[m, n])];
+        kernels(&mut group, "sums along rows", m * n, &x, |x| x[0].cumsum(1));
+        kernels(&mut group, "sums along columns", m * n, &x, |x| x[0].cumsum(0));
+        kernels(&mut group, "gradient along rows", m * n, &x, |x| x[0].cumsum(1).vjp(x[0], x[0]));
+    }
+    group.finish();
+}
+
+/// Rates are of numbers drawn.
+fn draws(c: &mut Criterion) {
+    let mut group = c.benchmark_group("draws");
+    let key = Key::new(1);
+    for n in [1 << 10, 1 << 16, 1 << 22] {
+        let x = [random(&[n])];
+        kernels(&mut group, "uniform", n, &x, |x| x[0].tape().uniform(DType::F32, n, key));
+        kernels(&mut group, "normal", n, &x, |x| x[0].tape().normal(DType::F32, n, key));
+        kernels(&mut group, "dropout", n, &x, |x| x[0].tape().bernoulli(0.9, n, key).select(x[0] / 0.9, 0.0));
+    }
+    group.finish();
+}
+
+/// Rates are of elements written.
+fn placing(c: &mut Criterion) {
+    let mut group = c.benchmark_group("placing");
+    for [m, n] in [[64, 64], [1024, 256], [4096, 1024]] {
+        let x = [random(&[m, n]), random(&[m, n])];
+        kernels(&mut group, "one below the other", 2 * m * n, &x, |x| concat(x, 0));
+        kernels(&mut group, "side by side", 2 * m * n, &x, |x| concat(x, 1));
+        kernels(&mut group, "border of zeros", (m + 2) * (n + 2), &x[..1], |x| x[0].pad(&[(1, 1), (1, 1)], 0.0));
+        kernels(&mut group, "rolled", m * n, &x[..1], |x| x[0].roll(1, 1));
+    }
+    group.finish();
+}
+
+/// What lies otherwise than the loop runs. Rates are of elements written.
+fn layouts(c: &mut Criterion) {
+    let mut group = c.benchmark_group("layouts");
+    for [m, n] in [[64, 64], [1024, 256], [2048, 2048]] {
+        let x = random(&[m, n]);
+        kernels(&mut group, "transpose added", m * n, &[x.clone(), random(&[n, m])], |x| x[0] + x[1].t());
+        kernels(&mut group, "row added", m * n, &[x.clone(), random(&[n])], |x| x[0] + x[1]);
+        kernels(&mut group, "column added", m * n, &[x.clone(), random(&[m, 1])], |x| x[0] + x[1]);
+        kernels(&mut group, "column and row added", m * n, &[random(&[m, 1]), random(&[n])], |x| x[0] + x[1]);
+        kernels(&mut group, "every second column doubled", m * n / 2, from_ref(&x), |x| x[0].at((.., (..).by(2))) * 2.0);
+        kernels(&mut group, "rows backwards doubled", m * n, &[x], |x| x[0].flip(&[1]) * 2.0);
+    }
+    group.finish();
+}
+
 fn index(c: &mut Criterion) {
     let mut group = c.benchmark_group("index");
     for [m, n] in [[1024, 64], [65_536, 64]] {
@@ -95,10 +164,21 @@ fn images(c: &mut Criterion) {
         kernels(&mut group, "gradient by image", work, &inputs, |x| x[0].conv2d(x[1], near).vjp(x[2], x[0]));
         kernels(&mut group, "gradient by weight", work, &inputs, |x| x[0].conv2d(x[1], near).vjp(x[2], x[1]));
     }
+    for (name, channels, groups, stride) in [("strided", 64, 1, 2), ("grouped", 64, 4, 1), ("each channel alone", 64, 64, 1)] {
+        let (side, options) = (32, near.stride(stride).groups(groups));
+        let out = side / stride;
+        let inputs = [random(&[64, channels, side, side]), random(&[channels, channels / groups, 3, 3]), random(&[64, channels, out, out])];
+        let work = 2 * 64 * channels * out * out * channels / groups * 9;
+        kernels(&mut group, &format!("convolution, {name}"), work, &inputs[..2], |x| x[0].conv2d(x[1], options));
+        kernels(&mut group, &format!("gradient by image, {name}"), work, &inputs, |x| x[0].conv2d(x[1], options).vjp(x[2], x[0]));
+        kernels(&mut group, &format!("gradient by weight, {name}"), work, &inputs, |x| x[0].conv2d(x[1], options).vjp(x[2], x[1]));
+    }
     let image = [random(&[64, 32, 28, 28]), random(&[64, 32, 14, 14])];
     let work = image[0].size();
     kernels(&mut group, "largest of 2x2", work, &image[..1], |x| x[0].max_pool2d(PoolOptions::new(2)));
-    kernels(&mut group, "its gradient", work, &image, |x| x[0].max_pool2d(PoolOptions::new(2)).vjp(x[1], x[0]));
+    kernels(&mut group, "gradient of the largest", work, &image, |x| x[0].max_pool2d(PoolOptions::new(2)).vjp(x[1], x[0]));
+    kernels(&mut group, "mean of 2x2", work, &image[..1], |x| x[0].avg_pool2d(PoolOptions::new(2)));
+    kernels(&mut group, "gradient of the mean", work, &image, |x| x[0].avg_pool2d(PoolOptions::new(2)).vjp(x[1], x[0]));
     group.finish();
 }
 
@@ -127,6 +207,6 @@ fn planning(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    targets = pointwise, rows, index, products, images, planning
+    targets = pointwise, rows, reductions, scans, draws, placing, layouts, index, products, images, planning
 }
 criterion_main!(benches);
