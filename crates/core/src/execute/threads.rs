@@ -29,7 +29,14 @@ pub fn run(tasks: usize, work: &(dyn Fn(usize) + Sync)) {
     }
 }
 
-/// Number of threads that share a kernel's work: as set, else by the environment's `WENGERT_THREADS`, else one for each core.
+/// Number of threads that share a kernel's work: as [set](set_threads), else by the environment's `WENGERT_THREADS`, else one for each core.
+///
+/// `WENGERT_THREADS` is a number from 1 on; more than 1024 are 1024, and what is no such number is ignored. It is read when the number is
+/// first needed.
+///
+/// Two more variables of the environment decide how kernels run, neither of which changes what is computed but for roundings.
+/// `WENGERT_ISA` is the best instruction set that they may use, `baseline`, `avx2` or `avx512`: the machine's best one up to it is taken,
+/// and without it (or with anything else there) the machine's best of all. `WENGERT_EAGER=1` makes every tape [eager](crate::Tape::eager).
 pub fn threads() -> usize {
     match POOL.threads.load(Ordering::Relaxed) {
         0 => {
@@ -43,7 +50,8 @@ pub fn threads() -> usize {
     }
 }
 
-/// Sets the number of threads, from the next kernel on. 0 is 1. Results don't depend on it.
+/// Sets the number of threads, from the next kernel on, whatever `WENGERT_THREADS` says. 0 is 1, and more than 1024 are 1024. Results don't
+/// depend on it.
 pub fn set_threads(n: usize) {
     POOL.threads.store(n.clamp(1, MAX_THREADS), Ordering::Relaxed);
 }
