@@ -77,7 +77,9 @@ macro_rules! for_each_isa {
     ($(#[$doc:meta])* $vis:vis fn $select:ident<$k:ident: $bound:ident>($($arg:ident: $t:ty),*) as $pointer:ty => $body:ident) => {
         $(#[$doc])*
         $vis fn $select<$k: $bound>(isa: $crate::execute::kernels::isa::Isa) -> $pointer {
-            use $crate::execute::kernels::isa::{BASELINE_FMA, Isa};
+            use $crate::execute::kernels::isa::BASELINE_FMA;
+            #[cfg(target_arch = "x86_64")]
+            use $crate::execute::kernels::isa::Isa;
             unsafe fn baseline<$k: $bound>($($arg: $t),*) {
                 // SAFETY: the caller keeps the promises of the pointer's type.
                 unsafe { $k::$body::<BASELINE_FMA>($($arg),*) }
@@ -117,7 +119,8 @@ for_each_isa! {
 }
 
 impl Isa {
-    /// The best that this machine has, or what `WENGERT_ISA` (`baseline`, `avx2`, `avx512`) asks for if it has that.
+    /// The best that this machine has, but no better one than `WENGERT_ISA` (`baseline`, `avx2`, `avx512`) names. Anything else there asks
+    /// for nothing. Looked up once.
     pub fn current() -> Isa {
         static CURRENT: OnceLock<Isa> = OnceLock::new();
         *CURRENT.get_or_init(|| Isa::choose(std::env::var("WENGERT_ISA").ok().as_deref()))
@@ -173,5 +176,13 @@ mod tests {
         assert_eq!(Isa::choose(Some("avx512")), best, "falls back to what there is");
         assert_eq!(Isa::choose(Some("nonsense")), best);
         assert_eq!(Isa::choose(None), best);
+    }
+
+    /// With `--nocapture` a run says which instruction sets its kernels had: those that the machine lacks are left out everywhere.
+    #[test]
+    fn the_instruction_set_in_use_is_one_of_the_machine() {
+        let (here, current) = (Isa::available().collect::<Vec<_>>(), Isa::current());
+        println!("instruction sets of this machine: {here:?}, in use: {current:?}");
+        assert!(here.contains(&current));
     }
 }
