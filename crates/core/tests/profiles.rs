@@ -159,9 +159,9 @@ fn times_add_up() {
     }
     // Each share is rounded to a nanosecond.
     let kernels: Duration = p.kernels.iter().map(|k| k.median).sum();
-    let parts = p.kernels.iter().map(|k| k.parts.len()).sum::<usize>() as u128;
-    assert!((p.forward + p.backward).as_nanos().abs_diff(kernels.as_nanos()) <= parts, "{kernels:?} in kernels\n{p}");
-    assert!(p.kernels.iter().all(|k| k.min <= k.median && (k.parts.iter().map(|p| p.share).sum::<f64>() - 1.0).abs() < 1e-12), "{p}");
+    let pieces = p.kernels.iter().map(|k| k.pieces.len()).sum::<usize>() as u128;
+    assert!((p.forward + p.backward).as_nanos().abs_diff(kernels.as_nanos()) <= pieces, "{kernels:?} in kernels\n{p}");
+    assert!(p.kernels.iter().all(|k| k.min <= k.median && (k.pieces.iter().map(|p| p.share).sum::<f64>() - 1.0).abs() < 1e-12), "{p}");
     let mut named: Vec<&String> = p.lines.iter().map(|s| &s.name).collect();
     named.sort_unstable();
     assert_eq!(named, lines.iter().collect::<Vec<_>>());
@@ -252,16 +252,16 @@ fn the_trace_puts_kernels_one_behind_the_other_and_their_parts_below() {
         let cost = [k.cost.flops as f64, k.cost.bytes() as f64, k.of_roof];
         assert_eq!(["flops", "bytes", "of_roof"].map(|n| args.number(n)), cost);
         let mut within = start;
-        for part in &k.parts {
-            let (name, ts, long, args) = event(2.0, part.op);
-            assert_eq!((name, ts, long), (part.op, within, us(k.median) * part.share));
-            assert_eq!((args.text("line"), args.get("backward")), (part.line.as_str(), &Json::Bool(part.is_backward)));
+        for piece in &k.pieces {
+            let (name, ts, long, args) = event(2.0, piece.op);
+            assert_eq!((name, ts, long), (piece.op, within, us(k.median) * piece.share));
+            assert_eq!((args.text("line"), args.get("backward")), (piece.line.as_str(), &Json::Bool(piece.is_backward)));
             within += long;
         }
         start += long;
-        assert!((within - start).abs() < 1e-6, "parts fill their kernel");
+        assert!((within - start).abs() < 1e-6, "pieces fill their kernel");
     }
-    assert!(events.next().is_none(), "more events than kernels and parts");
+    assert!(events.next().is_none(), "more events than kernels and pieces");
 }
 
 /// `x`, under a name that JSON must not take literally.
