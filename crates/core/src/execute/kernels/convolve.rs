@@ -96,7 +96,8 @@ fn with_weight<T: Engine>(frame: &Frame, weight: &Place, shapes: &Shapes, work: 
     }
     let bytes = shapes.weight.iter().product::<usize>() * size_of::<T>();
     with_partials(bytes, |copy| {
-        copy_dense(frame, weight, copy);
+        // SAFETY: scratch memory of the weight's size.
+        unsafe { copy_dense(frame, weight, copy) };
         work(Matrix { data: Shared::new(copy.cast()), row: shapes.taps() as isize, col: 1 });
     });
 }
@@ -110,7 +111,8 @@ fn outputs<T: Engine>(shapes: &Shapes, image: &Planes<T>, weight: Matrix<T>, out
         let (number, group, first) = (task / bands / groups, task / bands % groups, task % bands * band);
         let band = Band { window, channels: shapes.weight[1], rows: first..height.min(first + band), width };
         with_registers(band.bytes::<T>(), |scratch| {
-            let patches = band.patches(image, number, group, scratch, isa);
+            // SAFETY: the task's own scratch memory, as large as the band asks for; the machine's own instructions.
+            let patches = unsafe { band.patches(image, number, group, scratch, isa) };
             let to = ((number * o + group * rows) * height + first) * width;
             let out = Matrix { data: Shared::new(out.at(to as isize)), row: (height * width) as isize, col: 1 };
             let product = Product::new([rows, band.columns(), taps], weight.from(group * rows, 0), patches, out);
@@ -144,8 +146,11 @@ fn weights<T: Engine>(shapes: &Shapes, image: &Planes<T>, output: &Planes<T>, ou
                 let [at_patches, at_given] = [band.bytes::<T>(), m * band.columns() * size_of::<T>()].map(|b| layout.reserve(b));
                 with_registers(layout.bytes(), |scratch| {
                     let section = |at: usize| scratch.wrapping_add(at);
-                    let patches = band.patches(image, number, group, section(at_patches), isa);
-                    let given = output.matrix([number, row], m, &band.rows, section(at_given));
+                    // SAFETY: sections of the task's own scratch memory, as large as both ask for; the machine's own instructions.
+                    let (patches, given) = unsafe {
+                        let patches = band.patches(image, number, group, section(at_patches), isa);
+                        (patches, output.matrix([number, row], m, &band.rows, section(at_given)))
+                    };
                     let product = Product::new([m, taps, band.columns()], given, patches.transposed(), total);
                     let product = Product { added: unit > units * partial / count, ..product };
                     // SAFETY: `memory` checked the operands; this task's own rows of its partial sum.
@@ -212,7 +217,8 @@ fn images<T: Engine>(shapes: &Shapes, output: &Planes<T>, weight: Matrix<T>, out
                 let band = band(row..end.min(row + few));
                 let columns = band.columns();
                 let patches = Matrix { data: Shared::new(section(at_patches).cast::<T>()), row: columns as isize, col: 1 };
-                let given = output.matrix([number, group * rows], rows, &band.rows, section(at_given));
+                // SAFETY: a section of the task's own scratch memory, as large as these rows.
+                let given = unsafe { output.matrix([number, group * rows], rows, &band.rows, section(at_given)) };
                 let a = weight.from(group * rows, 0).transposed();
                 // SAFETY: `memory` checked the operands; this task's own scratch memory.
                 unsafe { multiply(&Product::new([taps, columns, rows], a, given, patches), isa) };

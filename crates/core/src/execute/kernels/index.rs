@@ -80,7 +80,8 @@ fn pick<T: Element>(kernel: &IndexKernel, frame: &Frame, first_bad: &AtomicUsize
 fn add_to<T: Element>(kernel: &IndexKernel, frame: &Frame, src: &Place, add: impl Fn(T, T) -> T + Sync, first_bad: &AtomicUsize) {
     let (len, out_strides) = (kernel.shape[kernel.axis], dense_strides(&kernel.shape));
     let out = dense::<T>(frame, kernel.out, kernel.shape.size());
-    copy_dense(frame, &kernel.x, out.at(0).cast());
+    // SAFETY: the whole dense output, which has the operand's shape.
+    unsafe { copy_dense(frame, &kernel.x, out.at(0).cast()) };
     let along = out_strides[kernel.axis];
     let mut strides = out_strides;
     strides[kernel.axis] = 0;

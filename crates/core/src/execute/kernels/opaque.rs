@@ -23,14 +23,17 @@ pub fn run(kernel: &OpaqueKernel, frame: &Frame) -> Result<(), Fault> {
         Ok(y) => format!("expected a result of {} {:?}, got {} {:?}", kernel.dtype, kernel.shape, y.dtype(), y.shape()),
         Err(reason) => reason,
     };
-    fill(out.at(0), kernel.dtype, if kernel.dtype.is_float() { kernel.dtype.bits(f64::NAN) } else { 0 }, size);
+    let nothing = if kernel.dtype.is_float() { kernel.dtype.bits(f64::NAN) } else { 0 };
+    // SAFETY: the whole output.
+    unsafe { fill(out.at(0), kernel.dtype, nothing, size) };
     Err(Fault { node: kernel.node, reason })
 }
 
 fn array(frame: &Frame, place: &Place) -> Array {
     let shape = Shape::new(&place.dims).unwrap_or_else(|| panic!("operand of shape {:?}: expected one that an array can have", place.dims));
     let array = Array::uninit(place.dtype, shape);
-    copy_dense(frame, place, array.buffer().ptr());
+    // SAFETY: the array is new, and has the operand's shape.
+    unsafe { copy_dense(frame, place, array.buffer().ptr()) };
     array
 }
 

@@ -51,9 +51,12 @@ impl<T: Engine> Planes<T> {
         self.data.at(a * n + b * m + c * h + d * w)
     }
 
-    /// `m` channels of an image from one on, and in each some rows, as a matrix with a row for each channel. Copied to `scratch`, which
-    /// holds as many elements, if the rows don't run on into each other.
-    pub fn matrix(&self, [number, channel]: [usize; 2], m: usize, rows: &Range<usize>, scratch: *mut u8) -> Matrix<T> {
+    /// `m` channels of an image from one on, and in each some rows, as a matrix with a row for each channel. Copied to `scratch` if the rows
+    /// don't run on into each other.
+    ///
+    /// # Safety
+    /// There must be room for as many elements at `scratch`, and nobody else may use it meanwhile.
+    pub unsafe fn matrix(&self, [number, channel]: [usize; 2], m: usize, rows: &Range<usize>, scratch: *mut u8) -> Matrix<T> {
         let ([.., width], [_, row, line, col]) = (self.dims, self.strides);
         if line == width as isize * col || rows.len() == 1 {
             return Matrix { data: Shared::new(self.at([number, channel, rows.start, 0])), row, col };
@@ -126,7 +129,11 @@ impl Band {
     }
 
     /// The patches of a group of channels of an image, a row for each channel and element of the window.
-    pub fn patches<T: Engine>(&self, image: &Planes<T>, number: usize, group: usize, scratch: *mut u8, isa: Isa) -> Matrix<T> {
+    ///
+    /// # Safety
+    /// `scratch` must be aligned, with room for [`bytes`](Self::bytes), and nobody else may use it meanwhile. The machine must have the
+    /// instructions.
+    pub unsafe fn patches<T: Engine>(&self, image: &Planes<T>, number: usize, group: usize, scratch: *mut u8, isa: Isa) -> Matrix<T> {
         let ([padded, patches], _) = self.layout::<T>();
         let (padded, patches) = (scratch.wrapping_add(padded).cast::<T>(), scratch.wrapping_add(patches).cast::<T>());
         self.pad(image, number, group * self.channels, padded);

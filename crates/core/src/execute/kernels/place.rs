@@ -8,7 +8,8 @@ pub fn run(kernel: &PlaceKernel, frame: &Frame) {
     debug_assert!(kernel.pieces.iter().all(|(from, to)| from.dtype == kernel.dtype && to.buffer == kernel.out));
     if !kernel.covered {
         let out = dense::<u8>(frame, kernel.out, kernel.size * kernel.dtype.size());
-        fill(out.at(0), kernel.dtype, frame.scalar(kernel.fill), kernel.size);
+        // SAFETY: the whole output.
+        unsafe { fill(out.at(0), kernel.dtype, frame.scalar(kernel.fill), kernel.size) };
     }
     for (from, to) in &kernel.pieces {
         copy(frame, from, to);

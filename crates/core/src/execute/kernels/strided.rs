@@ -169,7 +169,10 @@ pub fn copy(frame: &Frame, from: &Place, to: &Place) {
 }
 
 /// Copies `from` to memory that is dense from `to` on.
-pub fn copy_dense(frame: &Frame, from: &Place, to: *mut u8) {
+///
+/// # Safety
+/// There must be room for as many elements at `to`, apart from `from`, and nobody else may use it meanwhile.
+pub unsafe fn copy_dense(frame: &Frame, from: &Place, to: *mut u8) {
     let strides = dense_strides(&from.dims);
     match from.dtype.size() {
         1 => copy_as::<u8>(memory(frame, from), from, Shared(to), 0, &strides),
@@ -199,7 +202,10 @@ fn copy_as<T: Copy>(source: Shared<T>, from: &Place, target: Shared<T>, offset: 
 }
 
 /// Fills `size` elements with the low bytes of `bits`.
-pub fn fill(out: *mut u8, dtype: DType, bits: u64, size: usize) {
+///
+/// # Safety
+/// There must be room for them at `out`, and nobody else may use it meanwhile.
+pub unsafe fn fill(out: *mut u8, dtype: DType, bits: u64, size: usize) {
     match dtype.size() {
         1 => fill_as(Shared(out), bits as u8, size),
         4 => fill_as(Shared(out.cast()), bits as u32, size),
@@ -353,7 +359,8 @@ pub mod tests {
         let from = memory.place::<T>(rng, dims);
         let size = dims.iter().product();
         let out = memory.add(&vec![T::default(); size]);
-        copy_dense(&memory.frame(), &from, memory.frame().buffer(out).ptr);
+        // SAFETY: a buffer of as many elements.
+        unsafe { copy_dense(&memory.frame(), &from, memory.frame().buffer(out).ptr) };
         assert_eq!(memory.read::<T>(out), memory.elements::<T>(&from));
         // Back into a transposed place.
         let reversed: Vec<usize> = dims.iter().rev().copied().collect();
