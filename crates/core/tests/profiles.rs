@@ -1,129 +1,45 @@
 //! Does a profile add up, and do its JSON and its trace say what it says?
 
+use serde_json::Value;
 use smallvec::smallvec;
 use std::time::Duration;
 use wengert_core::{Array, Attrs, Cx, DType, Function, Meta, Mismatch, OpDef, Profile, Sample, Tangents, Tape, Tensor, Typed};
 
-/// A JSON text, read strictly: what is not JSON panics.
-#[derive(Clone, Debug, PartialEq)]
-enum Json {
-    Null,
-    Bool(bool),
-    Number(f64),
-    Text(String),
-    List(Vec<Json>),
-    Object(Vec<(String, Json)>),
-}
-
-impl Json {
-    fn of(text: &str) -> Json {
-        let mut rest = text;
-        let whole = Json::read(&mut rest);
-        assert_eq!(rest, "", "behind the value");
-        whole
-    }
-
-    fn read(rest: &mut &str) -> Json {
-        for (word, value) in [("null", Json::Null), ("true", Json::Bool(true)), ("false", Json::Bool(false))] {
-            if take(rest, word) {
-                return value;
-            }
-        }
-        match rest.chars().next().expect("a value") {
-            '"' => Json::Text(string(rest)),
-            '[' => Json::List(items(rest, ['[', ']'], Json::read)),
-            '{' => Json::Object(items(rest, ['{', '}'], |rest| {
-                let name = string(rest);
-                assert!(take(rest, ":"), "a colon before {rest}");
-                (name, Json::read(rest))
-            })),
-            _ => {
-                let end = rest.find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c))).unwrap_or(rest.len());
-                let (number, after) = rest.split_at(end);
-                *rest = after;
-                // What Rust reads and JSON does not.
-                assert!(!number.starts_with(['+', '.']) && !number.ends_with('.'), "{number}");
-                Json::Number(number.parse().expect("a number"))
-            }
-        }
-    }
-
-    #[track_caller]
-    fn get(&self, name: &str) -> &Json {
-        let Json::Object(fields) = self else { panic!("expected an object, got {self:?}") };
-        let mut found = fields.iter().filter(|f| f.0 == name);
-        let first = found.next().unwrap_or_else(|| panic!("no `{name}` in {self:?}"));
-        assert!(found.next().is_none(), "`{name}` twice");
-        &first.1
-    }
+/// Fields of a JSON object, which must be there and of that kind.
+trait Fields {
+    fn field(&self, name: &str) -> &Value;
 
     #[track_caller]
     fn number(&self, name: &str) -> f64 {
-        let Json::Number(v) = self.get(name) else { panic!("`{name}` is {:?}", self.get(name)) };
-        *v
+        self.field(name).as_f64().unwrap_or_else(|| panic!("`{name}` is {}", self.field(name)))
     }
 
     #[track_caller]
     fn text(&self, name: &str) -> &str {
-        let Json::Text(t) = self.get(name) else { panic!("`{name}` is {:?}", self.get(name)) };
-        t
+        self.field(name).as_str().unwrap_or_else(|| panic!("`{name}` is {}", self.field(name)))
     }
 
     #[track_caller]
-    fn list(&self, name: &str) -> &[Json] {
-        let Json::List(all) = self.get(name) else { panic!("`{name}` is {:?}", self.get(name)) };
-        all
+    fn list(&self, name: &str) -> &[Value] {
+        self.field(name).as_array().unwrap_or_else(|| panic!("`{name}` is {}", self.field(name)))
     }
 
     /// The strings of a list.
     #[track_caller]
     fn texts(&self, name: &str) -> Vec<String> {
-        self.list(name).iter().map(|t| if let Json::Text(t) = t { t.clone() } else { panic!("expected text, got {t:?}") }).collect()
+        self.list(name).iter().map(|t| t.as_str().unwrap_or_else(|| panic!("expected text, got {t}")).to_string()).collect()
     }
 }
 
-fn take(rest: &mut &str, word: &str) -> bool {
-    rest.strip_prefix(word).map(|after| *rest = after).is_some()
-}
-
-fn string(rest: &mut &str) -> String {
-    assert!(take(rest, "\""), "a string before {rest}");
-    let mut out = String::new();
-    loop {
-        let c = rest.chars().next().expect("the end of a string");
-        *rest = &rest[c.len_utf8()..];
-        match c {
-            '"' => return out,
-            '\\' if take(rest, "u") => {
-                out.push(u32::from_str_radix(&rest[..4], 16).ok().and_then(char::from_u32).expect("a character's number"));
-                *rest = &rest[4..];
-            }
-            '\\' => {
-                let escaped = rest.chars().next().filter(|c| "\"\\/".contains(*c)).expect("an escape that is used here");
-                out.push(escaped);
-                *rest = &rest[1..];
-            }
-            c => {
-                assert!(c >= ' ', "{c:?} within a string");
-                out.push(c);
-            }
-        }
+impl Fields for Value {
+    #[track_caller]
+    fn field(&self, name: &str) -> &Value {
+        self.get(name).unwrap_or_else(|| panic!("no `{name}` in {self}"))
     }
 }
 
-fn items<T>(rest: &mut &str, [open, close]: [char; 2], item: impl Fn(&mut &str) -> T) -> Vec<T> {
-    assert!(take(rest, &open.to_string()));
-    let mut all = Vec::new();
-    if take(rest, &close.to_string()) {
-        return all;
-    }
-    loop {
-        all.push(item(rest));
-        if take(rest, &close.to_string()) {
-            return all;
-        }
-        assert!(take(rest, ","), "a comma before {rest}");
-    }
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
 }
 
 fn us(t: Duration) -> f64 {
@@ -194,7 +110,7 @@ fn the_json_holds_what_the_profile_holds() {
     let tape = Tape::new();
     let (wanted, lines) = program(&tape);
     let p = tape.profile(&wanted);
-    let json = Json::of(&p.to_json());
+    let json = json(&p.to_json());
     for (name, expected) in [
         ("forward_us", us(p.forward)),
         ("backward_us", us(p.backward)),
@@ -237,13 +153,13 @@ fn the_trace_puts_kernels_one_behind_the_other_and_their_parts_below() {
     let tape = Tape::new();
     let (wanted, _) = program(&tape);
     let p = tape.profile(&wanted);
-    let trace = Json::of(&p.to_chrome_trace());
+    let trace = json(&p.to_chrome_trace());
     assert_eq!(trace.text("displayTimeUnit"), "ns");
     let (mut events, mut start) = (trace.list("traceEvents").iter(), 0.0);
     let mut event = |row: f64, told: &str| {
         let e = events.next().unwrap_or_else(|| panic!("no event for {told}"));
         assert_eq!((e.text("ph"), e.number("pid"), e.number("tid")), ("X", 1.0, row), "{told}");
-        (e.text("name"), e.number("ts"), e.number("dur"), e.get("args"))
+        (e.text("name"), e.number("ts"), e.number("dur"), e.field("args"))
     };
     for (at, k) in p.kernels.iter().enumerate() {
         let (name, ts, long, args) = event(1.0, "a kernel");
@@ -255,7 +171,7 @@ fn the_trace_puts_kernels_one_behind_the_other_and_their_parts_below() {
         for piece in &k.pieces {
             let (name, ts, long, args) = event(2.0, piece.op);
             assert_eq!((name, ts, long), (piece.op, within, us(k.median) * piece.share));
-            assert_eq!((args.text("line"), args.get("backward")), (piece.line.as_str(), &Json::Bool(piece.is_backward)));
+            assert_eq!((args.text("line"), args.field("backward")), (piece.line.as_str(), &Value::Bool(piece.is_backward)));
             within += long;
         }
         start += long;
@@ -293,11 +209,10 @@ fn what_json_cannot_say_literally_is_escaped_or_null() {
     let x = tape.leaf(&Array::from([1.0, 2.0]));
     let mut p: Profile = tape.profile(&x.op(&QUOTED, [], &[]));
     p.roof.flops_per_second = f64::INFINITY;
-    let json = Json::of(&p.to_json());
-    assert_eq!(json.get("roof_flops_per_second"), &Json::Null);
-    assert_eq!(json.get("gradient_over_function"), &Json::Null, "nothing is differentiated");
+    let (json, trace) = (json(&p.to_json()), json(&p.to_chrome_trace()));
+    assert!(json.field("roof_flops_per_second").is_null());
+    assert!(json.field("gradient_over_function").is_null(), "nothing is differentiated");
     assert_eq!((json.list("ops")[0].text("name"), json.list("kernels")[0].texts("ops")), (NAME, vec![NAME.to_string()]));
-    let trace = Json::of(&p.to_chrome_trace());
     let names: Vec<&str> = trace.list("traceEvents").iter().map(|e| e.text("name")).collect();
     assert_eq!(names, ["k0", NAME]);
 }
