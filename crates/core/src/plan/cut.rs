@@ -131,6 +131,7 @@ pub(crate) fn buffers(kernel: &mut Kernel) -> SmallVec<[&mut BufferId; 16]> {
         Touch::Strided(place, _) => &mut place.buffer,
         Touch::Dense(buffer, _) | Touch::Again(buffer) => buffer,
     };
+    // Whichever axis is cut: the buffers are the same.
     touches(kernel, 0).into_iter().map(number).collect()
 }
 

@@ -351,7 +351,7 @@ impl Compiler<'_> {
             let joined = if alone { None } else { joined(self.kernel, at, self.isa) };
             at += usize::from(joined.is_some());
             let inst = &self.kernel.code[at];
-            let loops = Loops::of(inst, joined, self.isa);
+            let loops = InstLoops::of(inst, joined, self.isa);
             let direct = self.writers.get(&at).and_then(|w| Some((w.store, loops.over(&w.over)?)));
             let (out, run) = match direct {
                 Some((store, run)) => {
@@ -370,17 +370,17 @@ impl Compiler<'_> {
 }
 
 /// The loops of an instruction, or of two that were joined, and the registers that they read.
-pub(super) struct Loops {
+pub(super) struct InstLoops {
     pub(super) forms: Forms,
-    args: [Reg; 3],
+    pub(super) args: [Reg; 3],
     arity: usize,
 }
 
-impl Loops {
-    pub(super) fn of(inst: &Inst, joined: Option<(Forms, [Reg; 3])>, isa: Isa) -> Loops {
+impl InstLoops {
+    pub(super) fn of(inst: &Inst, joined: Option<(Forms, [Reg; 3])>, isa: Isa) -> InstLoops {
         match joined {
-            Some((forms, args)) => Loops { forms, args, arity: 3 },
-            None => Loops { forms: pointwise::forms(isa, inst.instr, inst.of), args: inst.args, arity: inst.instr.arity() },
+            Some((forms, args)) => InstLoops { forms, args, arity: 3 },
+            None => InstLoops { forms: pointwise::forms(isa, inst.instr, inst.of), args: inst.args, arity: inst.instr.arity() },
         }
     }
 

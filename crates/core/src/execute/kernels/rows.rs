@@ -8,7 +8,7 @@ use super::{
     fused::Worker,
     isa::{BlockFn, Isa},
     nest::Nest,
-    prepare::{Loops, Op, Slots},
+    prepare::{InstLoops, Op, Slots},
     space::{self, BLOCK, Constant, Filled, Index, Operand, Space},
 };
 use crate::{
@@ -132,7 +132,7 @@ pub(super) fn prepare(fused: &Fused, isa: Isa, slots: &mut Slots) -> Option<Prep
             });
         }
         let then = pass.then.iter().map(|inst| {
-            let loops = Loops::of(inst, None, isa);
+            let loops = InstLoops::of(inst, None, isa);
             loops.op(loops.forms.block, row(inst.out), row)
         });
         let then = then.collect();

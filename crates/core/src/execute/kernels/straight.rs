@@ -2,8 +2,7 @@
 
 use super::{
     isa::{Isa, Step},
-    pointwise,
-    prepare::{joined, outlives_next},
+    prepare::{InstLoops, joined, outlives_next},
     scratch,
 };
 use crate::{
@@ -51,8 +50,8 @@ pub(super) fn prepare_for(kernel: &Fused, isa: Isa) -> Prepared {
         let joined = if outlives[at] { None } else { joined(kernel, at, isa) };
         at += usize::from(joined.is_some());
         let inst = &kernel.code[at];
-        let (forms, args) = joined.unwrap_or_else(|| (pointwise::forms(isa, inst.instr, inst.of), inst.args));
-        code.push(Step { run: forms.step, args: args.map(u32::from), out: u32::from(inst.out) });
+        let loops = InstLoops::of(inst, joined, isa);
+        code.push(Step { run: loops.forms.step, args: loops.args.map(u32::from), out: u32::from(inst.out) });
         at += 1;
     }
     let element = |place: &Place, slot| Move {
